@@ -1,0 +1,1 @@
+//! The adapter contract and its conformance kit.

@@ -1,0 +1,1 @@
+//! Authorities: `Products.Shop.:8080` and `products.shop` name the same host.

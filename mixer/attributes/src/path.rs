@@ -1,0 +1,1 @@
+//! Request paths, read one way by every proxy and protocol.

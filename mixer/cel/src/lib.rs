@@ -1,0 +1,1 @@
+//! CEL, checked against the vocabulary and compiled to slots.

@@ -1,0 +1,1 @@
+//! Documents: YAML to a checked, compiled, immutable set.

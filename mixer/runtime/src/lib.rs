@@ -1,0 +1,15 @@
+//! What every long-running part stands on: time as a parameter, tasks that are owned, retries that back off, queues that are
+//! bounded, and an end that loses nothing.
+
+mod backoff;
+mod clock;
+mod drain;
+pub mod queue;
+mod random;
+mod tasks;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, Instant, ManualClock};
+pub use drain::{Drain, DrainGuard};
+pub use random::Random;
+pub use tasks::{Tasks, Unfinished};

@@ -1,0 +1,1 @@
+//! Mixer: the policy and telemetry service of a service mesh.

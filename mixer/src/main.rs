@@ -1,0 +1,2 @@
+//! The `mixer` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The sidecar: asks Mixer, enforces, carries the traffic.

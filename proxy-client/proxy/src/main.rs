@@ -1,0 +1,2 @@
+//! The `mixer-proxy` command.
+fn main() {}

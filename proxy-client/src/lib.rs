@@ -1,0 +1,1 @@
+//! The library that asks Mixer: check cache, quota leases, report batches.

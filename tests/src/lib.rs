@@ -1,0 +1,1 @@
+//! The harness: real processes, real servers, one file a promise.
