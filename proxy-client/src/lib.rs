@@ -1,1 +1,23 @@
-//! The library that asks Mixer: check cache, quota leases, report batches.
+//! The library that asks Mixer, for proxies and for applications that ask by themselves.
+//!
+//! A [`Client`] keeps what it needs to answer without asking: what applies where (Watch), decisions by what they read (the
+//! check cache), quota in advance (leases). What it must ask it asks under a deadline, twice at most, with a deduplication id;
+//! what cannot be asked is answered by the declared failure mode and counted under its own name.
+
+mod answer;
+mod cache;
+mod client;
+mod config;
+mod lease;
+mod report;
+mod state;
+mod stats;
+pub mod wire;
+
+pub use answer::{Answer, Because, Failure, HeaderOperation, Shadow, Verdict};
+// pub use cache::CheckCache;
+pub use client::Client;
+pub use config::Config;
+pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};
+pub use state::{At, Scope, State};
+pub use stats::Stats;

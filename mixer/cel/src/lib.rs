@@ -1,1 +1,28 @@
-//! CEL, checked against the vocabulary and compiled to slots.
+//! CEL for policies: parsed behind a guard, checked against the vocabulary, compiled to slots, evaluated without allocating.
+//!
+//! A [`Compiler`] turns the texts of one set of documents into [`Expression`]s, [`Template`]s and [`Selector`]s; an
+//! [`Evaluation`] runs them against one request's attributes and keeps the **referenced set**: everything that was read,
+//! present or absent. That set is what makes an answer cacheable: it holds for every request equal on it.
+//!
+//! The `cel` crate gives the grammar (its parser) and the oracle of the tests; its evaluator compiles regexes per call, has no
+//! types and no positions, and is not used here.
+
+mod compiler;
+mod error;
+mod evaluation;
+mod expression;
+mod kind;
+mod reference;
+mod selector;
+mod template;
+mod val;
+
+pub use compiler::{Compiler, Expect};
+pub use error::{EvalError, Problem};
+pub use evaluation::Evaluation;
+pub use expression::{Expression, Read, UnguardedKey};
+pub use kind::Kind;
+pub use reference::{Reference, ReferenceId, References};
+pub use selector::Selector;
+pub use template::Template;
+pub use val::Val;

@@ -1,1 +1,35 @@
-//! Documents: YAML to a checked, compiled, immutable set.
+//! Documents: from YAML files to one checked, compiled, immutable set.
+//!
+//! [`Sources`] are read, parsed into trees whose every node knows its place, checked by hand so that every problem is found at
+//! once and shown where it stands, and compiled. What comes out, a [`PolicySet`], cannot be wrong and never changes; what
+//! cannot be compiled is refused whole, with [`Diagnostics`].
+
+mod adapter;
+mod diagnostics;
+mod directory;
+mod load;
+mod mesh;
+mod policy;
+mod quota;
+mod scope;
+mod service;
+mod set;
+mod sources;
+mod telemetry;
+mod testcase;
+mod watch;
+
+pub use adapter::{AdapterDocument, Input};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use directory::Directory;
+pub use load::load;
+pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
+pub use policy::{AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind};
+pub use quota::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
+pub use scope::{Applicable, Scope};
+pub use service::{Endpoint, Protocol, Service};
+pub use set::PolicySet;
+pub use sources::{FileId, Sources, Span};
+pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
+pub use testcase::{Expectation, GivenAnswer, Test, TestKind};
+pub use watch::Watcher;

@@ -1,0 +1,75 @@
+//! What holds for the whole mesh.
+
+use std::time::Duration;
+
+/// The `mesh` document; every key has a default, so none is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mesh {
+    /// When no policy decides: allow unless set.
+    pub default_allow: bool,
+    /// Whether requests to hosts no service names may leave: allow unless set.
+    pub outbound_allow: bool,
+    /// Own trust domain.
+    pub trust_domain: String,
+    /// Other trust domains whose namespaces and service accounts are believed.
+    pub federated: Vec<String>,
+    /// Where `request.client_ip` comes from.
+    pub client_ip: Option<ClientIp>,
+    /// Who is told why a request was denied.
+    pub denials: Denials,
+    /// When no Mixer can be asked.
+    pub fail: MeshFail,
+    /// Ports whose traffic is carried unread.
+    pub opaque_ports: Vec<u16>,
+}
+
+/// The header that names the client behind trusted proxies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientIp {
+    /// Header name, lower case.
+    pub header: String,
+    /// Networks whose word is taken, as `address/length`.
+    pub trusted: Vec<(std::net::IpAddr, u8)>,
+}
+
+/// Who sees a denial's sentence; others get a plain status and the decision's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denials {
+    /// Callers with a verified identity of this mesh (the default).
+    Mesh,
+    /// Every caller.
+    Everyone,
+    /// Nobody.
+    Nobody,
+}
+
+/// What proxies do when no Mixer can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeshFail {
+    /// How long answers of a revision that may be out of date are used.
+    pub stale: Duration,
+    /// Whether a proxy that never heard of Mixer refuses requests until it does (`wait`, the default and the only value so far).
+    pub cold_wait: bool,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            default_allow: true,
+            outbound_allow: true,
+            trust_domain: "cluster.local".to_owned(),
+            federated: Vec::new(),
+            client_ip: None,
+            denials: Denials::Mesh,
+            fail: MeshFail { stale: Duration::from_secs(600), cold_wait: true },
+            opaque_ports: Vec::new(),
+        }
+    }
+}
+
+impl Mesh {
+    /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value.
+    pub fn canonical(&self) -> String {
+        unimplemented!()
+    }
+}

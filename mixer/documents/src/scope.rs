@@ -1,0 +1,43 @@
+//! What can apply to one destination.
+
+use std::sync::Arc;
+
+use crate::Fail;
+
+/// The policies whose `for` selects a destination, ready to be decided. Computed once per destination and kept: destinations
+/// are configured, hence few.
+#[derive(Debug)]
+pub struct Applicable {
+    /// Enforced guards: indices into [`crate::PolicySet::policies`], in decision order.
+    pub guards: Vec<usize>,
+    /// Other enforced policies.
+    pub pool: Vec<usize>,
+    /// Shadow policies, guards included.
+    pub shadow: Vec<usize>,
+    /// Telemetry documents that apply: indices into [`crate::PolicySet::telemetry`].
+    pub telemetry: Vec<usize>,
+    /// What proxies are told.
+    pub scope: Scope,
+}
+
+/// What a proxy must know before it asks about a destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scope {
+    /// Digest of what can apply: the compiled policies (not their comments, formatting or tests), their adapters, custom
+    /// attributes they read, telemetry, and `mesh`. 16 hex digits.
+    pub revision: Arc<str>,
+    /// Some rule can apply, shadow ones included.
+    pub rules: bool,
+    /// Some quota can apply, shadow ones included.
+    pub quotas: bool,
+    /// When no Mixer can be asked: open only if every policy that can apply says so.
+    pub fail: Fail,
+    /// Some rule or quota reads `request.path`.
+    pub reads_path: bool,
+    /// Telemetry needs a record of every request.
+    pub records: bool,
+    /// Share of new traces to sample, the largest asked for.
+    pub trace_sample: f64,
+    /// Keep the standard metrics.
+    pub standard_metrics: bool,
+}

@@ -1,0 +1,114 @@
+//! The one type that every answer is made from. Each protocol encodes from it in one place, so that none can allow by accident.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_cel::Reference;
+use mixer_documents::{Limit, QuotaOnError};
+
+/// Pass or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Verdict {
+    Allow,
+    Deny,
+}
+
+/// Why the verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Because {
+    /// A rule matched (or a require was not met).
+    Matched,
+    /// A rule could not be decided, and was taken the safe way.
+    Undetermined,
+    /// No rule decided; the `otherwise` of a policy did.
+    Otherwise,
+    /// No policy decided; the mesh's default did.
+    Default,
+    /// A quota is spent.
+    Quota,
+    /// An adapter that a rule or quota needs could not be asked.
+    Unavailable,
+}
+
+/// An answer to Check.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Pass or not.
+    pub verdict: Verdict,
+    /// Why.
+    pub because: Because,
+    /// The policy that decided; empty for [`Because::Default`].
+    pub policy: Arc<str>,
+    /// The rule's (or quota's, or otherwise's) sentence; empty for [`Because::Default`].
+    pub rule: Arc<str>,
+    /// Its name in metrics.
+    pub rule_id: Arc<str>,
+    /// Status for HTTP callers when denied.
+    pub http_status: u16,
+    /// grpc-status for gRPC callers when denied.
+    pub grpc_status: u8,
+    /// What the caller is told when denied, `mesh.denials` applied.
+    pub message: String,
+    /// Why in full, for logs and `explain`: what could not be decided or asked.
+    pub detail: Option<String>,
+    /// Target of a redirect.
+    pub location: Option<String>,
+    /// When asking again may help.
+    pub retry_after: Option<Duration>,
+    /// Revision of what can apply to the destination.
+    pub revision: Arc<str>,
+    /// What shadow rules, policies and quotas would have done.
+    pub shadow: Vec<ShadowVerdict>,
+    /// Headers to change when it passes.
+    pub headers: Vec<HeaderOperation>,
+    /// What it costs, when it passes.
+    pub charges: Vec<Charge>,
+    /// Everything that was read, and whether it was present.
+    pub referenced: Vec<(Reference, bool)>,
+    /// How long it may be reused; `None`: while its revision is in force.
+    pub valid_for: Option<Duration>,
+    /// How often it may be used, this time included; 0: no bound.
+    pub valid_uses: u32,
+    /// Names it in logs.
+    pub id: String,
+}
+
+/// What a shadow rule, policy or quota would have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ShadowVerdict {
+    pub policy: Arc<str>,
+    pub rule: Arc<str>,
+    pub would: Verdict,
+    pub because: Because,
+}
+
+/// A header to set (`Some`) or remove (`None`) on the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HeaderOperation {
+    pub name: String,
+    pub value: Option<String>,
+}
+
+/// What a request costs one quota.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Charge {
+    /// Indices of the policy and of the quota in it.
+    pub place: (usize, usize),
+    /// The counter's name ([`mixer_documents::Quota::id`]).
+    pub quota: Arc<str>,
+    /// Values of the key, in order; an absent one (`absent: share`) is the empty string behind a NUL.
+    pub key: Vec<String>,
+    /// Tokens.
+    pub cost: i64,
+    /// The limit that applies.
+    pub limit: Limit,
+    /// The row of the table that gave it; empty: `otherwise`.
+    pub tier: String,
+    /// When it cannot be counted.
+    pub on_error: QuotaOnError,
+    /// It never refuses, only says so.
+    pub shadow: bool,
+}

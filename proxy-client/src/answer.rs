@@ -1,0 +1,98 @@
+//! What a proxy does with a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether a request passes, and what is said if not. Every way of asking ends in one of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Whether it passes.
+    pub verdict: Verdict,
+    /// Why.
+    pub because: Because,
+    /// The policy that decided; empty when none did.
+    pub policy: Arc<str>,
+    /// The rule's sentence; empty when none decided.
+    pub rule: Arc<str>,
+    /// The rule's name in metrics.
+    pub rule_id: Arc<str>,
+    /// Status for HTTP callers when denied.
+    pub http_status: u16,
+    /// grpc-status for gRPC callers when denied.
+    pub grpc_status: u8,
+    /// What a denied caller is told.
+    pub message: Arc<str>,
+    /// Target of a redirect.
+    pub location: Option<Arc<str>>,
+    /// When asking again may help.
+    pub retry_after: Option<Duration>,
+    /// Headers to change when it passes.
+    pub headers: Arc<[HeaderOperation]>,
+    /// What shadow rules would have done.
+    pub shadow: Arc<[Shadow]>,
+    /// Names the decision in logs.
+    pub id: Arc<str>,
+    /// It came from the check cache.
+    pub cached: bool,
+    /// There was no decision; the declared failure mode stood in for it.
+    pub failure: Option<Failure>,
+}
+
+/// Pass or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Verdict {
+    Allow,
+    Deny,
+}
+
+/// Why the verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Because {
+    /// A rule matched.
+    Matched,
+    /// A rule could not be decided, and was taken the safe way.
+    Undetermined,
+    /// The `otherwise` of a policy.
+    Otherwise,
+    /// The mesh's default.
+    Default,
+    /// A quota is spent.
+    Quota,
+    /// An adapter, or Mixer itself, could not be asked.
+    Unavailable,
+    /// Nothing applies to the destination: nobody was asked.
+    Nothing,
+}
+
+/// Why there was no decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// No Mixer answered in time.
+    Unreachable,
+    /// Mixer refused for overload.
+    Overloaded,
+    /// Nothing was ever heard of Mixer.
+    Cold,
+    /// The answer made no sense (no verdict, or the proxy's request was refused as malformed).
+    Malformed,
+}
+
+/// A header to set (`Some`) or remove (`None`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HeaderOperation {
+    pub on_response: bool,
+    pub name: Arc<str>,
+    pub value: Option<Arc<str>>,
+}
+
+/// What a shadow rule or policy would have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Shadow {
+    pub policy: Arc<str>,
+    pub rule: Arc<str>,
+    pub would: Verdict,
+    pub because: Because,
+}

@@ -1,0 +1,1 @@
+//! Quota held in advance.
