@@ -14,6 +14,7 @@ use mixer_documents::{Diagnostics, Severity, Sources, Watcher};
 use mixer_runtime::Tasks;
 use tokio::sync::{oneshot, watch};
 
+use crate::dispatch::Dispatcher;
 use crate::server::metrics::Metrics;
 use crate::server::watch::Announcement;
 use crate::snapshot::{Snapshot, Surroundings};
@@ -39,8 +40,8 @@ pub struct Live {
 /// One set of documents while it is in force or in use.
 #[derive(Debug)]
 pub struct Current {
-    /// The documents and their adapters.
-    pub snapshot: Arc<Snapshot>,
+    /// Decides by them.
+    pub dispatcher: Dispatcher,
     /// Names the whole set: changes whenever the revision of some known destination does.
     pub revision: Arc<str>,
     /// When it came into force.
@@ -167,7 +168,7 @@ impl Live {
 
     /// Announces anew whenever data of an adapter changed, since revisions depend on it.
     fn follow_versions(self: &Arc<Self>, current: &Current) {
-        for adapter in &current.snapshot.adapters {
+        for adapter in &current.snapshot().adapters {
             let Some(mut version) = adapter.handler().version_changes() else { continue };
             let live = Arc::downgrade(self);
             current.tasks.spawn_until_stop("adapter data", async move {
@@ -184,7 +185,7 @@ impl Live {
     /// Ends the adapters of what is no longer in force, once nobody uses them.
     fn retire(&self, old: Arc<Current>) {
         let unused = old.unused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (snapshot, tasks, clock) = (old.snapshot.clone(), old.tasks.clone(), self.surroundings.clock.clone());
+        let (snapshot, tasks, clock) = (old.snapshot().clone(), old.tasks.clone(), self.surroundings.clock.clone());
         drop(old);
         self.tasks.spawn("retire", async move {
             if let Some(unused) = unused {
@@ -206,16 +207,21 @@ impl Live {
         let current = self.current();
         let clock = &self.surroundings.clock;
         let _ = current.tasks.shutdown(clock, deadline).await;
-        current.snapshot.stop(deadline).await;
+        current.snapshot().stop(deadline).await;
     }
 }
 
 impl Current {
+    /// The documents and their adapters.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        self.dispatcher.snapshot()
+    }
+
     fn new(snapshot: Snapshot, surroundings: &Surroundings) -> Self {
         let (in_use, unused) = oneshot::channel();
         Self {
             revision: crate::server::watch::whole_revision(&snapshot),
-            snapshot: Arc::new(snapshot),
+            dispatcher: Dispatcher::new(Arc::new(snapshot), surroundings),
             since: surroundings.clock.wall(),
             tasks: Tasks::on(surroundings.handle.clone()),
             _in_use: in_use,

@@ -86,7 +86,7 @@ impl Reports {
         service: Option<Arc<str>>,
     ) -> Result<(), NotTaken> {
         let size = request.encoded_len();
-        let batch = Batch::new(request, &current.snapshot.set.vocabulary).map_err(NotTaken::Malformed)?;
+        let batch = Batch::new(request, &current.snapshot().set.vocabulary).map_err(NotTaken::Malformed)?;
         let (client, sequence, dropped) = (batch.client().to_owned(), batch.sequence(), batch.dropped());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.is_new(&client, sequence) {
@@ -118,7 +118,7 @@ impl Reports {
 
 impl Job {
     async fn work(&self, clock: &Clock, metrics: &Metrics) {
-        let snapshot = &*self.current.snapshot;
+        let snapshot = &**self.current.snapshot();
         let mut untold = Untold::default();
         let (aggregates, decisions) = (self.batch.aggregates(), self.batch.decisions());
         untold.add(report::counted(snapshot, &aggregates, &decisions).await);

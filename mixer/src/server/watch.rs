@@ -3,12 +3,10 @@
 //! What is the same for every proxy (outbound scopes, documents) is made once per change and shared; only the inbound scope is
 //! each one's own. A change that does not concern a proxy sends it nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mixer_attributes::{AttributeBag, Value, vocabulary};
 use mixer_documents::{At, Scope, Service};
@@ -42,8 +40,15 @@ struct Common {
 pub(crate) struct Subscribers {
     most: usize,
     next: AtomicU64,
-    watching: Mutex<BTreeMap<u64, Watching>>,
+    watching: Mutex<ById>,
     metrics: Arc<Metrics>,
+}
+
+/// Who watches, by stream; and the newest stream of each client.
+#[derive(Debug, Default)]
+struct ById {
+    streams: BTreeMap<u64, Watching>,
+    newest: HashMap<String, u64>,
 }
 
 /// One proxy that watches, as `/config_dump` shows it.
@@ -66,7 +71,7 @@ pub(crate) type States = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, ton
 impl Announcement {
     /// What `current` means for proxies; `before` is what they were told last.
     pub(crate) fn of(current: &Arc<Current>, before: Option<&Announcement>) -> Self {
-        let common = Common::of(&current.snapshot);
+        let common = Common::of(current.snapshot());
         let common = match before {
             Some(before) if *before.common == common => before.common.clone(),
             _ => Arc::new(common),
@@ -115,13 +120,13 @@ impl Subscribers {
 
     /// Everybody who watches.
     pub(crate) fn list(&self) -> Vec<Watching> {
-        self.watching.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).streams.values().cloned().collect()
     }
 
     /// The service whose proxy `client` is, if it watches here.
     pub(crate) fn service_of(&self, client: &str) -> Option<Arc<str>> {
         let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        watching.values().find(|watching| watching.client == client).and_then(|watching| watching.service.clone())
+        watching.newest.get(client).and_then(|id| watching.streams.get(id)?.service.clone())
     }
 }
 
@@ -172,17 +177,18 @@ struct Place {
 impl Place {
     fn take(subscribers: &Arc<Subscribers>, id: u64, client: &str, service: Option<Arc<str>>) -> Option<Self> {
         let mut watching = subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        if watching.len() >= subscribers.most {
+        if watching.streams.len() >= subscribers.most {
             return None;
         }
-        watching.insert(id, Watching { client: client.to_owned(), service, version: 0, revision: String::new() });
+        watching.newest.insert(client.to_owned(), id);
+        watching.streams.insert(id, Watching { client: client.to_owned(), service, version: 0, revision: String::new() });
         subscribers.metrics.subscribers.add(1);
         Some(Self { subscribers: subscribers.clone(), id })
     }
 
     fn sent(&self, version: u64, revision: &str) {
         let mut watching = self.subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watching) = watching.get_mut(&self.id) {
+        if let Some(watching) = watching.streams.get_mut(&self.id) {
             watching.version = version;
             watching.revision.replace_range(.., revision);
         }
@@ -191,14 +197,19 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        let mut watching = self.subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = watching.streams.remove(&self.id)
+            && watching.newest.get(&ended.client) == Some(&self.id)
+        {
+            watching.newest.remove(&ended.client);
+        }
         self.subscribers.metrics.subscribers.add(-1);
     }
 }
 
 fn own_service(request: &v1::WatchRequest, current: &Current) -> Result<Option<Arc<str>>, Malformed> {
     let arena = Arena::new("inbound", &request.inbound)?;
-    let bag = arena.bag("inbound", &current.snapshot.set.vocabulary)?;
+    let bag = arena.bag("inbound", &current.snapshot().set.vocabulary)?;
     Ok(match bag.value(vocabulary::DESTINATION_SERVICE) {
         Some(Value::String(service)) => Some(service.into()),
         _ => None,
@@ -207,13 +218,13 @@ fn own_service(request: &v1::WatchRequest, current: &Current) -> Result<Option<A
 
 fn inbound_scope(inbound: &[v1::Attribute], current: &Current) -> Result<v1::Scope, Malformed> {
     let arena = Arena::new("inbound", inbound)?;
-    let mut bag = arena.bag("inbound", &current.snapshot.set.vocabulary)?;
+    let mut bag = arena.bag("inbound", &current.snapshot().set.vocabulary)?;
     bag.set(vocabulary::CONTEXT_REPORTER, Value::String("destination"));
     let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
         Some(Value::String(service)) => service,
         _ => "",
     };
-    Ok(wire::scope(service, &current.snapshot.scope(At::Inbound, &bag)))
+    Ok(wire::scope(service, &current.snapshot().scope(At::Inbound, &bag)))
 }
 
 /// What applies to requests that a declared service receives.

@@ -6,7 +6,7 @@ use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
 
 use super::time;
-use crate::dispatch::{Because, Charge, Decision, HeaderOperation, ShadowVerdict, Verdict};
+use crate::dispatch::{Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict};
 
 /// The answer to a Check. `set` is the one that decided.
 pub(crate) fn check_response(decision: Decision, grants: Vec<v1::Grant>, set: &PolicySet) -> v1::CheckResponse {
@@ -33,6 +33,23 @@ pub(crate) fn check_response(decision: Decision, grants: Vec<v1::Grant>, set: &P
         id: decision.id,
     };
     v1::CheckResponse { decision: Some(decision), grants }
+}
+
+/// What became of one charge.
+pub(crate) fn grant(taken: &Taken) -> v1::Grant {
+    let outcome = match taken.outcome {
+        Outcome::Granted => v1::grant::Outcome::Granted,
+        Outcome::Refused => v1::grant::Outcome::Refused,
+        Outcome::Unavailable => v1::grant::Outcome::Unavailable,
+        Outcome::Unknown => v1::grant::Outcome::Unknown,
+    };
+    v1::Grant {
+        outcome: outcome.into(),
+        lease: taken.lease,
+        lease_for: (taken.lease > 0).then(|| time(taken.lease_for)),
+        retry_after: taken.retry_after.map(time),
+        remaining: taken.remaining,
+    }
 }
 
 /// What a proxy must know about one destination.
