@@ -65,7 +65,11 @@ impl Dispatcher {
     pub async fn check(&self, bag: &AttributeBag<'_>, left: Duration) -> Decision {
         let at = side(bag);
         match contained(|| self.snapshot.set.applicable(at, bag)) {
-            Some(applicable) => self.check_against(&applicable, at, bag, left).await.decision,
+            Some(applicable) => {
+                self.check_against(&applicable, at, bag, left)
+                    .await
+                    .decision
+            }
             None => self.broken(Arc::default()),
         }
     }
@@ -99,14 +103,25 @@ impl Dispatcher {
             let Some(inputs) = contained(|| deciding.inputs()) else {
                 return Decided::broken(self.broken(revision));
             };
-            ask::ask(&self.snapshot, &deciding.pending, inputs, ask::patience(left)).await
+            ask::ask(
+                &self.snapshot,
+                &deciding.pending,
+                inputs,
+                ask::patience(left),
+            )
+            .await
         };
         let finish = || {
             let settled = match first {
                 First::Settled(settled) => settled,
                 First::Open(groups) => deciding.second_pass(groups, &asked),
             };
-            let verdicts = Verdicts { settled, asked: &asked, watching, revision: revision.clone() };
+            let verdicts = Verdicts {
+                settled,
+                asked: &asked,
+                watching,
+                revision: revision.clone(),
+            };
             outcome::decision(deciding, applicable, verdicts, self.random.next())
         };
         contained(finish).unwrap_or_else(|| Decided::broken(self.broken(revision)))
@@ -138,7 +153,10 @@ pub(crate) enum Source {
 
 impl Decided {
     fn broken(decision: Decision) -> Self {
-        Self { decision, by: Source::Panic }
+        Self {
+            decision,
+            by: Source::Panic,
+        }
     }
 }
 

@@ -59,7 +59,11 @@ pub struct Surroundings {
 
 impl Snapshot {
     /// Loads documents and builds the adapters they name. `Err` holds every problem found in either.
-    pub fn build(sources: Sources, registry: &Registry, surroundings: &Surroundings) -> Result<Self, Diagnostics> {
+    pub fn build(
+        sources: Sources,
+        registry: &Registry,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Diagnostics> {
         let set = mixer_documents::load(sources)?;
         build::build(Arc::new(set), registry, surroundings)
     }
@@ -81,7 +85,9 @@ impl Snapshot {
 
     /// The adapter of that name.
     pub fn adapter(&self, name: &str) -> Option<&Arc<Installed>> {
-        self.adapters.iter().find(|adapter| &**adapter.name() == name)
+        self.adapters
+            .iter()
+            .find(|adapter| &**adapter.name() == name)
     }
 
     /// The policy and quota indices of the quota with this id.
@@ -93,7 +99,10 @@ impl Snapshot {
     /// carry.
     pub fn scope(&self, at: At, bag: &AttributeBag<'_>) -> Scope {
         let applicable = self.set.applicable(at, bag);
-        Scope { revision: self.revision(at, &applicable, bag), ..applicable.scope.clone() }
+        Scope {
+            revision: self.revision(at, &applicable, bag),
+            ..applicable.scope.clone()
+        }
     }
 
     /// [`PolicySet::outbound_scopes`], with the revisions that decisions carry.
@@ -112,7 +121,12 @@ impl Snapshot {
     }
 
     /// The revision of a decision; see [`mod@revision`].
-    pub(crate) fn revision(&self, at: At, applicable: &Applicable, bag: &AttributeBag<'_>) -> Arc<str> {
+    pub(crate) fn revision(
+        &self,
+        at: At,
+        applicable: &Applicable,
+        bag: &AttributeBag<'_>,
+    ) -> Arc<str> {
         revision::revision(self, at, applicable, bag)
     }
 

@@ -39,26 +39,41 @@ pub(super) fn patience(left: Duration) -> Duration {
 impl Deciding<'_> {
     /// The inputs of everything pending.
     pub(super) fn inputs(&mut self) -> Vec<Inputs> {
-        (0..self.pending.len()).map(|at| self.inputs_of(self.pending[at])).collect()
+        (0..self.pending.len())
+            .map(|at| self.inputs_of(self.pending[at]))
+            .collect()
     }
 
     fn inputs_of(&mut self, pending: Pending) -> Inputs {
         let ask = self.ask(pending);
         let mut values = Vec::with_capacity(ask.with.len());
         for expression in &ask.with {
-            let value = expression.evaluate(&mut self.evaluation).map_err(|error| error.to_string())?;
+            let value = expression
+                .evaluate(&mut self.evaluation)
+                .map_err(|error| error.to_string())?;
             let owned = value.to_owned_value();
-            values.push(owned.ok_or_else(|| format!("{} has no value an adapter can take", expression.source()))?);
+            values.push(owned.ok_or_else(|| {
+                format!("{} has no value an adapter can take", expression.source())
+            })?);
         }
         Ok(values)
     }
 }
 
 /// Asks everything pending; one result each, in order.
-pub(super) async fn ask(snapshot: &Snapshot, pending: &[Pending], inputs: Vec<Inputs>, within: Duration) -> Vec<Asked> {
+pub(super) async fn ask(
+    snapshot: &Snapshot,
+    pending: &[Pending],
+    inputs: Vec<Inputs>,
+    within: Duration,
+) -> Vec<Asked> {
     let one = |(pending, inputs): (&Pending, Inputs)| {
         let rule = &snapshot.set.policies[pending.policy].rules[pending.rule];
-        let adapter = &snapshot.adapters[rule.ask.as_ref().expect("only rules that ask are pending").adapter];
+        let adapter = &snapshot.adapters[rule
+            .ask
+            .as_ref()
+            .expect("only rules that ask are pending")
+            .adapter];
         async move {
             let result = match inputs {
                 Ok(values) => adapter.check(&Instance { values: &values }, within).await.map_err(|why| {
@@ -80,7 +95,9 @@ async fn together<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
         Done(Option<F::Output>),
     }
     impl<F: Future> Unpin for State<F> {}
-    let mut states: Vec<State<F>> = work.map(|future| State::Running(Box::pin(future))).collect();
+    let mut states: Vec<State<F>> = work
+        .map(|future| State::Running(Box::pin(future)))
+        .collect();
     std::future::poll_fn(|context| {
         let mut waiting = false;
         for state in &mut states {
@@ -115,7 +132,10 @@ mod tests {
     #[test]
     fn adapters_have_what_leaves_time_to_answer_and_at_most_fifty_milliseconds() {
         assert_eq!(patience(Duration::from_secs(1)), Duration::from_millis(50));
-        assert_eq!(patience(Duration::from_millis(20)), Duration::from_millis(16));
+        assert_eq!(
+            patience(Duration::from_millis(20)),
+            Duration::from_millis(16)
+        );
         assert_eq!(patience(Duration::ZERO), Duration::ZERO);
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use mixer_runtime::Instant;
 
 /// Consecutive failures after which it opens.
-pub const FAILURES: u32 = 5;
+pub(super) const FAILURES: u32 = 5;
 /// How long it refuses before it lets one call through.
-pub const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens after [`FAILURES`] failures in a row.
 #[derive(Debug, Default)]
@@ -30,17 +30,27 @@ impl Breaker {
         }
         if now.as_nanos() >= until {
             let next = (now + PAUSE).as_nanos();
-            if self.open_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if self
+                .open_until
+                .compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 return Ok(());
             }
         }
         let until = self.open_until.load(Ordering::Acquire);
-        if until == 0 { Ok(()) } else { Err(Instant::from_nanos(until).since(now)) }
+        if until == 0 {
+            Ok(())
+        } else {
+            Err(Instant::from_nanos(until).since(now))
+        }
     }
 
     /// The backend answered.
     pub(crate) fn succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 || self.open_until.load(Ordering::Relaxed) != 0 {
+        if self.failures.load(Ordering::Relaxed) != 0
+            || self.open_until.load(Ordering::Relaxed) != 0
+        {
             self.failures.store(0, Ordering::Relaxed);
             self.open_until.store(0, Ordering::Release);
         }
@@ -48,10 +58,14 @@ impl Breaker {
 
     /// It did not.
     pub(crate) fn failed(&self, now: Instant) {
-        let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        let failures = self
+            .failures
+            .fetch_add(1, Ordering::AcqRel)
+            .saturating_add(1);
         if failures >= FAILURES {
             self.failures.store(FAILURES, Ordering::Relaxed);
-            self.open_until.store((now + PAUSE).as_nanos().max(1), Ordering::Release);
+            self.open_until
+                .store((now + PAUSE).as_nanos().max(1), Ordering::Release);
         }
     }
 

@@ -29,7 +29,12 @@ impl<'a> Deciding<'a> {
         if !applicable.scope.quotas {
             return Ok((charges, would));
         }
-        for &policy in applicable.guards.iter().chain(&applicable.pool).chain(&applicable.shadow) {
+        for &policy in applicable
+            .guards
+            .iter()
+            .chain(&applicable.pool)
+            .chain(&applicable.shadow)
+        {
             let document = &self.snapshot.set.policies[policy];
             for (at, quota) in document.quotas.iter().enumerate() {
                 if self.tcp && self.snapshot.facts[policy].quota_reads_request[at] {
@@ -39,7 +44,10 @@ impl<'a> Deciding<'a> {
                 match self.charge((policy, at), quota, shadow) {
                     Ok(charge) => charges.extend(charge),
                     Err(reason) => {
-                        let failed = Unchargeable { place: (policy, at), reason };
+                        let failed = Unchargeable {
+                            place: (policy, at),
+                            reason,
+                        };
                         if !shadow {
                             return Err(failed);
                         }
@@ -52,7 +60,12 @@ impl<'a> Deciding<'a> {
     }
 
     /// `None` when the quota does not apply.
-    fn charge(&mut self, place: (usize, usize), quota: &'a Quota, shadow: bool) -> Result<Option<Charge>, String> {
+    fn charge(
+        &mut self,
+        place: (usize, usize),
+        quota: &'a Quota,
+        shadow: bool,
+    ) -> Result<Option<Charge>, String> {
         if !self.applies(&quota.when) {
             return Ok(None);
         }
@@ -65,15 +78,28 @@ impl<'a> Deciding<'a> {
                 (Err(error), Absent::Deny) => return Err(undetermined(&error)),
             }
         }
-        let row = quota.limit.by.as_ref().and_then(|by| by.evaluate(&mut self.evaluation).ok()).map(|row| row.to_text());
+        let row = quota
+            .limit
+            .by
+            .as_ref()
+            .and_then(|by| by.evaluate(&mut self.evaluation).ok())
+            .map(|row| row.to_text());
         let row = row.filter(|row| quota.limit.table.iter().any(|(name, _)| **name == **row));
         let tier = row.unwrap_or_default();
-        let limit = if tier.is_empty() { quota.limit.otherwise } else { quota.limit.row(&tier) };
+        let limit = if tier.is_empty() {
+            quota.limit.otherwise
+        } else {
+            quota.limit.row(&tier)
+        };
         let cost = match &quota.cost {
             None => 1,
             Some(cost) => {
-                let value = cost.evaluate(&mut self.evaluation).map_err(|error| undetermined(&error))?;
-                let cost = value.as_int().ok_or("cannot decide: the cost is not an integer")?;
+                let value = cost
+                    .evaluate(&mut self.evaluation)
+                    .map_err(|error| undetermined(&error))?;
+                let cost = value
+                    .as_int()
+                    .ok_or("cannot decide: the cost is not an integer")?;
                 if cost < 0 {
                     return Err(format!("cannot decide: the cost is {cost}"));
                 }
@@ -81,7 +107,16 @@ impl<'a> Deciding<'a> {
             }
         };
         let (quota_id, on_error) = (quota.id.clone(), quota.on_error);
-        Ok(Some(Charge { place, quota: quota_id, key, cost, limit, tier, on_error, shadow }))
+        Ok(Some(Charge {
+            place,
+            quota: quota_id,
+            key,
+            cost,
+            limit,
+            tier,
+            on_error,
+            shadow,
+        }))
     }
 
     /// A `when` that cannot be decided applies.
@@ -95,5 +130,9 @@ pub(super) fn undetermined(error: &dyn Display) -> String {
 }
 
 fn escaped(text: String) -> String {
-    if text.starts_with('\0') { format!("\0{text}") } else { text }
+    if text.starts_with('\0') {
+        format!("\0{text}")
+    } else {
+        text
+    }
 }

@@ -18,9 +18,9 @@ use mixer_adapter::{Answer, Ask, Batch, Env, Grant, Handler, Instance, Outcome, 
 use super::breaker::{Breaker, PAUSE};
 
 /// Calls that one adapter may have in flight.
-pub const CONCURRENT: usize = 256;
+pub(super) const CONCURRENT: usize = 256;
 /// The longest an adapter is waited for.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// A call that had less time than this tells nothing about the backend.
 const FAIR: Duration = Duration::from_millis(20);
 
@@ -36,7 +36,7 @@ pub struct Installed {
 
 /// What became of the calls to one adapter, since Mixer started.
 #[derive(Debug, Default)]
-pub struct Counters {
+struct Counters {
     answered: AtomicU64,
     matched: AtomicU64,
     refused: AtomicU64,
@@ -79,7 +79,13 @@ impl Installed {
     /// Around a handler that was built with `env`.
     pub fn new(handler: Handler, env: Env) -> Self {
         let counters = env.keep(Counters::default);
-        Self { handler, env, breaker: Breaker::default(), in_flight: AtomicUsize::new(0), counters }
+        Self {
+            handler,
+            env,
+            breaker: Breaker::default(),
+            in_flight: AtomicUsize::new(0),
+            counters,
+        }
     }
 
     /// The adapter document's name.
@@ -120,7 +126,9 @@ impl Installed {
     /// Sends what it buffered and ends its background work.
     pub(crate) async fn stop(&self, deadline: Duration) {
         let clock = &self.env.clock;
-        let flushed = clock.within(deadline, contained(self.handler.flush())).await;
+        let flushed = clock
+            .within(deadline, contained(self.handler.flush()))
+            .await;
         if !matches!(flushed, Some(Ok(()))) {
             tracing::warn!(adapter = %self.name(), "what it buffered could not be sent before it ended");
         }
@@ -130,7 +138,11 @@ impl Installed {
     }
 
     /// Asks for match or no match.
-    pub(crate) async fn check(&self, instance: &Instance<'_>, within: Duration) -> Result<Answer, NotAsked> {
+    pub(crate) async fn check(
+        &self,
+        instance: &Instance<'_>,
+        within: Duration,
+    ) -> Result<Answer, NotAsked> {
         let answer = self.guarded(within, self.handler.check(instance)).await?;
         if answer.matched {
             count(&self.counters.matched);
@@ -145,9 +157,14 @@ impl Installed {
         dedup_id: &str,
         within: Duration,
     ) -> Result<Vec<Grant>, NotAsked> {
-        let grants = self.guarded(within, self.handler.allocate(asks, dedup_id)).await?;
+        let grants = self
+            .guarded(within, self.handler.allocate(asks, dedup_id))
+            .await?;
         if grants.len() != asks.len() {
-            return Err(NotAsked { reason: "it answered another number of asks".into(), retry_after: PAUSE });
+            return Err(NotAsked {
+                reason: "it answered another number of asks".into(),
+                retry_after: PAUSE,
+            });
         }
         if grants.iter().any(|grant| grant.outcome == Outcome::Refused) {
             count(&self.counters.refused);
@@ -158,7 +175,10 @@ impl Installed {
     /// Tells it what happened. Not on the way of any request: `within` may be long.
     pub async fn report(&self, batch: Batch<'_>, within: Duration) -> Result<(), Unavailable> {
         let told = self.guarded(within, self.handler.report(batch)).await;
-        told.map_err(|NotAsked { reason, .. }| Unavailable { reason, retry: true })
+        told.map_err(|NotAsked { reason, .. }| Unavailable {
+            reason,
+            retry: true,
+        })
     }
 
     async fn guarded<T>(
@@ -169,11 +189,17 @@ impl Installed {
         let clock = &self.env.clock;
         if let Err(wait) = self.breaker.admit(clock.now()) {
             count(&self.counters.breaker_open);
-            return Err(NotAsked { reason: "it failed too often and is left alone".into(), retry_after: wait });
+            return Err(NotAsked {
+                reason: "it failed too often and is left alone".into(),
+                retry_after: wait,
+            });
         }
         let Some(_place) = Place::take(&self.in_flight) else {
             count(&self.counters.bulkhead_full);
-            return Err(NotAsked { reason: "too many calls to it are in flight".into(), retry_after: PAUSE });
+            return Err(NotAsked {
+                reason: "too many calls to it are in flight".into(),
+                retry_after: PAUSE,
+            });
         };
         match clock.within(within, contained(call)).await {
             Some(Ok(Ok(answer))) => {
@@ -184,11 +210,17 @@ impl Installed {
             Some(Ok(Err(unavailable))) => {
                 count(&self.counters.unavailable);
                 self.breaker.failed(clock.now());
-                Err(NotAsked { reason: unavailable.reason, retry_after: PAUSE })
+                Err(NotAsked {
+                    reason: unavailable.reason,
+                    retry_after: PAUSE,
+                })
             }
             Some(Err(Panicked)) => {
                 count(&self.counters.panicked);
-                Err(NotAsked { reason: "it panicked".into(), retry_after: PAUSE })
+                Err(NotAsked {
+                    reason: "it panicked".into(),
+                    retry_after: PAUSE,
+                })
             }
             None => {
                 count(&self.counters.timed_out);
@@ -196,7 +228,10 @@ impl Installed {
                     self.breaker.failed(clock.now());
                 }
                 let reason = format!("no answer within {} ms", within.as_millis());
-                Err(NotAsked { reason: reason.into(), retry_after: PAUSE })
+                Err(NotAsked {
+                    reason: reason.into(),
+                    retry_after: PAUSE,
+                })
             }
         }
     }
@@ -212,7 +247,11 @@ struct Place<'a>(&'a AtomicUsize);
 impl<'a> Place<'a> {
     fn take(in_flight: &'a AtomicUsize) -> Option<Self> {
         let place = Place(in_flight);
-        if in_flight.fetch_add(1, Ordering::AcqRel) < CONCURRENT { Some(place) } else { None }
+        if in_flight.fetch_add(1, Ordering::AcqRel) < CONCURRENT {
+            Some(place)
+        } else {
+            None
+        }
     }
 }
 

@@ -67,7 +67,10 @@ impl Ledger {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let others = held.counters.get_mut(&counter.0).map(|leases| {
             leases.retain(|lease| lease.until + GRACE > now);
-            leases.iter().filter(|lease| lease.client != client && lease.tokens > 0).count()
+            leases
+                .iter()
+                .filter(|lease| lease.client != client && lease.tokens > 0)
+                .count()
         });
         if others.is_none() {
             held.sweep(now);
@@ -91,7 +94,14 @@ impl Ledger {
     }
 
     /// `client` now holds `tokens` more, until `until`.
-    pub(crate) fn grant(&self, counter: Counter, client: &str, tokens: u64, until: Instant, now: Instant) {
+    pub(crate) fn grant(
+        &self,
+        counter: Counter,
+        client: &str,
+        tokens: u64,
+        until: Instant,
+        now: Instant,
+    ) {
         if tokens == 0 {
             return;
         }
@@ -100,19 +110,34 @@ impl Ledger {
         let leases = held.counters.entry(counter.0).or_default();
         match leases.iter_mut().find(|lease| lease.client == client) {
             Some(lease) => {
-                let held = if lease.until + GRACE > now { lease.tokens } else { 0 };
+                let held = if lease.until + GRACE > now {
+                    lease.tokens
+                } else {
+                    0
+                };
                 (lease.tokens, lease.until) = (held.saturating_add(tokens), until);
             }
-            None => leases.push(Lease { client, tokens, until }),
+            None => leases.push(Lease {
+                client,
+                tokens,
+                until,
+            }),
         }
     }
 
     /// `client` gives back `tokens`; how many of them it really held.
-    pub(crate) fn give_back(&self, counter: Counter, client: &str, tokens: u64, now: Instant) -> u64 {
+    pub(crate) fn give_back(
+        &self,
+        counter: Counter,
+        client: &str,
+        tokens: u64,
+        now: Instant,
+    ) -> u64 {
         let client = self.hasher.hash_one(client);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let leases = held.counters.get_mut(&counter.0);
-        let lease = leases.and_then(|leases| leases.iter_mut().find(|lease| lease.client == client));
+        let lease =
+            leases.and_then(|leases| leases.iter_mut().find(|lease| lease.client == client));
         match lease {
             Some(lease) if lease.until + GRACE > now => {
                 let returned = tokens.min(lease.tokens);
@@ -127,7 +152,9 @@ impl Ledger {
 impl Held {
     /// Forgets what has ended, if there is much and it was not done within the last second.
     fn sweep(&mut self, now: Instant) {
-        if self.counters.len() < COUNTERS / 2 || self.swept.is_some_and(|swept| swept + LEASE_FOR > now) {
+        if self.counters.len() < COUNTERS / 2
+            || self.swept.is_some_and(|swept| swept + LEASE_FOR > now)
+        {
             return;
         }
         self.swept = Some(now);
@@ -142,7 +169,10 @@ impl Held {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit { amount: 10_000, window: Duration::from_secs(60) };
+    const LIMIT: Limit = Limit {
+        amount: 10_000,
+        window: Duration::from_secs(60),
+    };
 
     fn second(seconds: u64) -> Instant {
         Instant::from_nanos(seconds * 1_000_000_000)
@@ -153,14 +183,36 @@ mod tests {
         let ledger = Ledger::default();
         let counter = ledger.counter("q", &[]);
         let size = |rate| ledger.size(counter, "a", LIMIT, LeaseLimit::Auto, rate, second(0));
-        let cases = [(0.0, 0), (10.0, 0), (19.0, 0), (20.0, 2), (500.0, 50), (1e6, 200), (f64::NAN, 0), (-5.0, 0)];
+        let cases = [
+            (0.0, 0),
+            (10.0, 0),
+            (19.0, 0),
+            (20.0, 2),
+            (500.0, 50),
+            (1e6, 200),
+            (f64::NAN, 0),
+            (-5.0, 0),
+        ];
         for (rate, expected) in cases {
             assert_eq!(size(rate), expected, "{rate} per second");
         }
-        assert_eq!(ledger.size(counter, "a", LIMIT, LeaseLimit::AtMost(7), 1e6, second(0)), 7);
-        assert_eq!(ledger.size(counter, "a", LIMIT, LeaseLimit::AtMost(0), 1e6, second(0)), 0);
-        let small = Limit { amount: 99, ..LIMIT };
-        assert_eq!(ledger.size(counter, "a", small, LeaseLimit::Auto, 1e6, second(0)), 0, "1 means ask each time");
+        assert_eq!(
+            ledger.size(counter, "a", LIMIT, LeaseLimit::AtMost(7), 1e6, second(0)),
+            7
+        );
+        assert_eq!(
+            ledger.size(counter, "a", LIMIT, LeaseLimit::AtMost(0), 1e6, second(0)),
+            0
+        );
+        let small = Limit {
+            amount: 99,
+            ..LIMIT
+        };
+        assert_eq!(
+            ledger.size(counter, "a", small, LeaseLimit::Auto, 1e6, second(0)),
+            0,
+            "1 means ask each time"
+        );
     }
 
     #[test]

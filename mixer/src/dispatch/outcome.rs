@@ -41,13 +41,28 @@ struct Denial {
 }
 
 /// Makes the decision.
-pub(super) fn decision(mut deciding: Deciding<'_>, applicable: &Applicable, found: Verdicts<'_>, id: u64) -> Decided {
-    let Verdicts { settled, asked, watching, revision } = found;
+pub(super) fn decision(
+    mut deciding: Deciding<'_>,
+    applicable: &Applicable,
+    found: Verdicts<'_>,
+    id: u64,
+) -> Decided {
+    let Verdicts {
+        settled,
+        asked,
+        watching,
+        revision,
+    } = found;
     let panicked = watching.panicked;
     let mut shadow = deciding.watched_verdicts(watching, asked);
     let mut decided = match settled {
         Settled::Deny(by) => deciding.deny(&by, asked, revision, id),
-        Settled::Open(_) => return Decided { decision: broken(revision, id), by: Source::Panic },
+        Settled::Open(_) => {
+            return Decided {
+                decision: broken(revision, id),
+                by: Source::Panic,
+            };
+        }
         Settled::Pass(by) => match deciding.charges(applicable) {
             Ok((charges, would)) => {
                 let by = by.unwrap_or(By::Default { for_want_of: None });
@@ -63,16 +78,34 @@ pub(super) fn decision(mut deciding: Deciding<'_>, applicable: &Applicable, foun
     decision.shadow = shadow;
     decision.referenced = deciding.evaluation.referenced();
     // Equal in these is hardly ever equal again.
-    const ONCE: [vocabulary::AttributeId; 3] =
-        [vocabulary::REQUEST_TIME, vocabulary::REQUEST_ID, vocabulary::REQUEST_SIZE];
-    if decision.referenced.iter().any(|(reference, _)| ONCE.contains(&reference.attribute)) {
+    const ONCE: [vocabulary::AttributeId; 3] = [
+        vocabulary::REQUEST_TIME,
+        vocabulary::REQUEST_ID,
+        vocabulary::REQUEST_SIZE,
+    ];
+    if decision
+        .referenced
+        .iter()
+        .any(|(reference, _)| ONCE.contains(&reference.attribute))
+    {
         decision.valid_uses = 1;
     }
     for asked in asked {
         let span = match &asked.result {
-            Ok(Answer { valid_for: ValidFor::Version, .. }) | Err(Fault::Undetermined(_)) => continue,
-            Ok(Answer { valid_for: ValidFor::Span(span), .. }) => *span,
-            Ok(Answer { valid_for: ValidFor::Once, .. }) | Err(Fault::Unavailable { .. }) => Duration::ZERO,
+            Ok(Answer {
+                valid_for: ValidFor::Version,
+                ..
+            })
+            | Err(Fault::Undetermined(_)) => continue,
+            Ok(Answer {
+                valid_for: ValidFor::Span(span),
+                ..
+            }) => *span,
+            Ok(Answer {
+                valid_for: ValidFor::Once,
+                ..
+            })
+            | Err(Fault::Unavailable { .. }) => Duration::ZERO,
         };
         decision.valid_for = Some(decision.valid_for.map_or(span, |least| least.min(span)));
     }
@@ -87,7 +120,11 @@ pub(super) fn decision(mut deciding: Deciding<'_>, applicable: &Applicable, foun
 
 /// The denial of a request that could not be decided because of a defect of ours.
 pub(super) fn broken(revision: Arc<str>, id: u64) -> Decision {
-    let named = Named { policy: Arc::default(), sentence: Arc::default(), id: Arc::default() };
+    let named = Named {
+        policy: Arc::default(),
+        sentence: Arc::default(),
+        id: Arc::default(),
+    };
     let message = "cannot decide: internal error".to_owned();
     Decision {
         http_status: 403,
@@ -108,7 +145,12 @@ pub(super) fn refused(
     retry_after: Option<Duration>,
     bag: &AttributeBag<'_>,
 ) -> Decision {
-    let denial = Decision { http_status: 429, grpc_status: 8, retry_after, ..by_quota(snapshot, allowed, charge) };
+    let denial = Decision {
+        http_status: 429,
+        grpc_status: 8,
+        retry_after,
+        ..by_quota(snapshot, allowed, charge)
+    };
     let message = denial.rule.to_string();
     told(snapshot, denial, Because::Quota, message, bag)
 }
@@ -122,7 +164,10 @@ pub(super) fn uncountable(
     bag: &AttributeBag<'_>,
 ) -> Decision {
     let store = snapshot.set.policies[charge.place.0].quotas[charge.place.1].store;
-    let message = format!("cannot decide now: {} could not be asked", snapshot.adapters[store].name());
+    let message = format!(
+        "cannot decide now: {} could not be asked",
+        snapshot.adapters[store].name()
+    );
     let denial = Decision {
         http_status: 503,
         grpc_status: 14,
@@ -157,7 +202,11 @@ fn told(
     bag: &AttributeBag<'_>,
 ) -> Decision {
     let message = shown(&snapshot.set.mesh, bag, message, &denial.id);
-    Decision { because, message, ..denial }
+    Decision {
+        because,
+        message,
+        ..denial
+    }
 }
 
 /// What `mesh.denials` lets the caller see of `message`.
@@ -167,26 +216,42 @@ fn shown(mesh: &Mesh, bag: &AttributeBag<'_>, message: String, id: &str) -> Stri
         Denials::Nobody => false,
         Denials::Mesh => match bag.value(vocabulary::SOURCE_PRINCIPAL) {
             Some(Value::String(principal)) => {
-                let domain = principal.strip_prefix("spiffe://").and_then(|id| id.split('/').next());
+                let domain = principal
+                    .strip_prefix("spiffe://")
+                    .and_then(|id| id.split('/').next());
                 domain == Some(&*mesh.trust_domain)
             }
             _ => false,
         },
     };
-    if may_see { message } else { format!("access denied ({id})") }
+    if may_see {
+        message
+    } else {
+        format!("access denied ({id})")
+    }
 }
 
 /// Why what decided did.
 pub(super) fn because(by: &By, asked: &[Asked]) -> Because {
     match by {
-        By::Rule { why: Why::Matched, .. } => Because::Matched,
-        By::Rule { why: Why::Undetermined(_), .. } => Because::Undetermined,
-        By::Rule { why: Why::Asked(at), .. } => match asked[*at].result {
+        By::Rule {
+            why: Why::Matched, ..
+        } => Because::Matched,
+        By::Rule {
+            why: Why::Undetermined(_),
+            ..
+        } => Because::Undetermined,
+        By::Rule {
+            why: Why::Asked(at),
+            ..
+        } => match asked[*at].result {
             Ok(_) => Because::Matched,
             Err(Fault::Undetermined(_)) => Because::Undetermined,
             Err(Fault::Unavailable { .. }) => Because::Unavailable,
         },
-        By::Otherwise { for_want_of: None, .. } => Because::Otherwise,
+        By::Otherwise {
+            for_want_of: None, ..
+        } => Because::Otherwise,
         By::Default { for_want_of: None } => Because::Default,
         By::Otherwise { .. } | By::Default { .. } => Because::Unavailable,
     }
@@ -199,21 +264,39 @@ impl<'a> Deciding<'a> {
         match *by {
             By::Rule { policy, rule, .. } => {
                 let rule = &policies[policy].rules[rule];
-                Named { policy: policies[policy].name.clone(), sentence: rule.sentence.clone(), id: rule.id.clone() }
+                Named {
+                    policy: policies[policy].name.clone(),
+                    sentence: rule.sentence.clone(),
+                    id: rule.id.clone(),
+                }
             }
             By::Otherwise { policy, .. } => {
                 let sentence = match &policies[policy].otherwise {
                     Some(Otherwise::Deny { sentence, .. }) => sentence.clone(),
                     _ => "otherwise".into(),
                 };
-                Named { policy: policies[policy].name.clone(), id: sentence.clone(), sentence }
+                Named {
+                    policy: policies[policy].name.clone(),
+                    id: sentence.clone(),
+                    sentence,
+                }
             }
-            By::Default { .. } => Named { policy: Arc::default(), sentence: Arc::default(), id: Arc::default() },
+            By::Default { .. } => Named {
+                policy: Arc::default(),
+                sentence: Arc::default(),
+                id: Arc::default(),
+            },
         }
     }
 
     fn allow(&self, by: &By, asked: &[Asked], revision: Arc<str>, id: u64) -> Decided {
-        let mut decision = plain(Verdict::Allow, because(by, asked), self.named(by), revision, id);
+        let mut decision = plain(
+            Verdict::Allow,
+            because(by, asked),
+            self.named(by),
+            revision,
+            id,
+        );
         for (pending, asked) in self.pending.iter().zip(asked) {
             if let Ok(answer) = &asked.result
                 && self.is_enforced(pending.policy, pending.rule)
@@ -222,26 +305,41 @@ impl<'a> Deciding<'a> {
                     name: of.name.clone(),
                     value: of.value.clone(),
                 };
-                decision.headers.extend(answer.headers.iter().map(operation));
+                decision
+                    .headers
+                    .extend(answer.headers.iter().map(operation));
             }
         }
         if decision.because == Because::Unavailable
-            && let By::Rule { why: Why::Asked(at), .. } = by
+            && let By::Rule {
+                why: Why::Asked(at),
+                ..
+            } = by
         {
             decision.detail = unavailable(&asked[*at]).map(|(detail, _)| detail);
         }
-        Decided { decision, by: source(by) }
+        Decided {
+            decision,
+            by: source(by),
+        }
     }
 
     fn deny(&mut self, by: &By, asked: &[Asked], revision: Arc<str>, id: u64) -> Decided {
         let denial = self.denial(by, asked);
-        Decided { decision: self.denied_with(denial, self.named(by), revision, id), by: source(by) }
+        Decided {
+            decision: self.denied_with(denial, self.named(by), revision, id),
+            by: source(by),
+        }
     }
 
     fn deny_unchargeable(&mut self, failed: &Unchargeable, revision: Arc<str>, id: u64) -> Decided {
         let ShadowVerdict { policy, rule, .. } = self.would_deny(failed);
         let quota = &self.snapshot.set.policies[failed.place.0].quotas[failed.place.1];
-        let named = Named { policy, sentence: rule, id: quota.id.clone() };
+        let named = Named {
+            policy,
+            sentence: rule,
+            id: quota.id.clone(),
+        };
         let denial = Denial {
             because: Because::Undetermined,
             status: 403,
@@ -250,13 +348,24 @@ impl<'a> Deciding<'a> {
             location: None,
             retry_after: None,
         };
-        Decided { decision: self.denied_with(denial, named, revision, id), by: Source::Quota }
+        Decided {
+            decision: self.denied_with(denial, named, revision, id),
+            by: Source::Quota,
+        }
     }
 
     fn would_deny(&self, failed: &Unchargeable) -> ShadowVerdict {
         let policy = &self.snapshot.set.policies[failed.place.0];
-        let (policy, rule) = (policy.name.clone(), policy.quotas[failed.place.1].sentence.clone());
-        ShadowVerdict { policy, rule, would: Verdict::Deny, because: Because::Undetermined }
+        let (policy, rule) = (
+            policy.name.clone(),
+            policy.quotas[failed.place.1].sentence.clone(),
+        );
+        ShadowVerdict {
+            policy,
+            rule,
+            would: Verdict::Deny,
+            because: Because::Undetermined,
+        }
     }
 
     fn denial(&mut self, by: &By, asked: &[Asked]) -> Denial {
@@ -270,23 +379,42 @@ impl<'a> Deciding<'a> {
             retry_after: None,
         };
         let wanting = match by {
-            By::Rule { why: Why::Asked(at), .. }
-            | By::Otherwise { for_want_of: Some(at), .. }
-            | By::Default { for_want_of: Some(at) } => unavailable(&asked[*at]).map(|why| (*at, why)),
+            By::Rule {
+                why: Why::Asked(at),
+                ..
+            }
+            | By::Otherwise {
+                for_want_of: Some(at),
+                ..
+            }
+            | By::Default {
+                for_want_of: Some(at),
+            } => unavailable(&asked[*at]).map(|why| (*at, why)),
             _ => None,
         };
         if let Some((at, (detail, retry_after))) = wanting {
             let adapter = &self.snapshot.adapters[self.ask(self.pending[at]).adapter];
             let message = format!("cannot decide now: {} could not be asked", adapter.name());
-            return Denial { retry_after: Some(retry_after), ..plain(503, message, Some(detail)) };
+            return Denial {
+                retry_after: Some(retry_after),
+                ..plain(503, message, Some(detail))
+            };
         }
         match by {
-            By::Rule { why: Why::Undetermined(error), .. } => {
+            By::Rule {
+                why: Why::Undetermined(error),
+                ..
+            } => {
                 let text = undetermined(error);
                 plain(403, text.clone(), Some(text))
             }
-            By::Rule { why: Why::Asked(at), .. } if matches!(asked[*at].result, Err(Fault::Undetermined(_))) => {
-                let Err(Fault::Undetermined(error)) = &asked[*at].result else { unreachable!("it was just matched") };
+            By::Rule {
+                why: Why::Asked(at),
+                ..
+            } if matches!(asked[*at].result, Err(Fault::Undetermined(_))) => {
+                let Err(Fault::Undetermined(error)) = &asked[*at].result else {
+                    unreachable!("it was just matched")
+                };
                 let text = undetermined(error);
                 plain(403, text.clone(), Some(text))
             }
@@ -296,16 +424,24 @@ impl<'a> Deciding<'a> {
                     _ => None,
                 };
                 let rule = &self.snapshot.set.policies[*policy].rules[*rule];
-                let status = answer.and_then(|answer| answer.status).filter(|status| (400..600).contains(status));
+                let status = answer
+                    .and_then(|answer| answer.status)
+                    .filter(|status| (400..600).contains(status));
                 let message = match answer.and_then(|answer| answer.message.clone()) {
                     Some(message) => message,
                     None => self.message(rule),
                 };
                 let location = match status {
-                    None => rule.location.as_ref().map(|location| location.render(&mut self.evaluation)),
+                    None => rule
+                        .location
+                        .as_ref()
+                        .map(|location| location.render(&mut self.evaluation)),
                     Some(_) => None,
                 };
-                Denial { location, ..plain(status.unwrap_or(rule.status), message, None) }
+                Denial {
+                    location,
+                    ..plain(status.unwrap_or(rule.status), message, None)
+                }
             }
             By::Otherwise { .. } => {
                 let detail = self.doubted.as_ref().map(|(policy, rule, error)| {
@@ -325,8 +461,18 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn denied_with(&mut self, denial: Denial, named: Named, revision: Arc<str>, id: u64) -> Decision {
-        let grpc_status = if denial.because == Because::Unavailable { 14 } else { 7 };
+    fn denied_with(
+        &mut self,
+        denial: Denial,
+        named: Named,
+        revision: Arc<str>,
+        id: u64,
+    ) -> Decision {
+        let grpc_status = if denial.because == Because::Unavailable {
+            14
+        } else {
+            7
+        };
         let mut decision = Decision {
             http_status: denial.status,
             grpc_status,
@@ -361,15 +507,22 @@ fn source(by: &By) -> Source {
 /// Why nobody could be asked, in full, and when trying again may help.
 fn unavailable(asked: &Asked) -> Option<(String, Duration)> {
     match &asked.result {
-        Err(Fault::Unavailable { adapter, why }) => {
-            Some((format!("{adapter} could not be asked: {}", why.reason), why.retry_after))
-        }
+        Err(Fault::Unavailable { adapter, why }) => Some((
+            format!("{adapter} could not be asked: {}", why.reason),
+            why.retry_after,
+        )),
         _ => None,
     }
 }
 
 /// A decision with nothing but its verdict and names.
-fn plain(verdict: Verdict, because: Because, named: Named, revision: Arc<str>, id: u64) -> Decision {
+fn plain(
+    verdict: Verdict,
+    because: Because,
+    named: Named,
+    revision: Arc<str>,
+    id: u64,
+) -> Decision {
     Decision {
         verdict,
         because,

@@ -93,7 +93,9 @@ impl Dispatcher {
             return (decision, Vec::new());
         }
         let left = left.saturating_sub(self.clock.now().since(begun));
-        let taken = self.take(&decision.charges, client, rates, dedup_id, left).await;
+        let taken = self
+            .take(&decision.charges, client, rates, dedup_id, left)
+            .await;
         match self.uncountable(&decision, &taken, bag) {
             Some(denial) => (denial, Vec::new()),
             None => (decision, taken),
@@ -101,20 +103,44 @@ impl Dispatcher {
     }
 
     /// The denial (429) that `taken` makes of an allow, for askers that know no grants; the first refused charge names it.
-    pub fn refusal(&self, decision: &Decision, taken: &[Taken], bag: &AttributeBag<'_>) -> Option<Decision> {
+    pub fn refusal(
+        &self,
+        decision: &Decision,
+        taken: &[Taken],
+        bag: &AttributeBag<'_>,
+    ) -> Option<Decision> {
         let mut outcomes = decision.charges.iter().zip(taken);
         let (charge, taken) =
             outcomes.find(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused)?;
-        Some(outcome::refused(&self.snapshot, decision, charge, taken.retry_after, bag))
+        Some(outcome::refused(
+            &self.snapshot,
+            decision,
+            charge,
+            taken.retry_after,
+            bag,
+        ))
     }
 
     /// The denial (503) where a store could not be asked and `on_error` says so.
-    fn uncountable(&self, decision: &Decision, taken: &[Taken], bag: &AttributeBag<'_>) -> Option<Decision> {
+    fn uncountable(
+        &self,
+        decision: &Decision,
+        taken: &[Taken],
+        bag: &AttributeBag<'_>,
+    ) -> Option<Decision> {
         let mut outcomes = decision.charges.iter().zip(taken);
         let (charge, taken) = outcomes.find(|(charge, taken)| {
-            !charge.shadow && taken.outcome == Outcome::Unavailable && charge.on_error == QuotaOnError::Deny
+            !charge.shadow
+                && taken.outcome == Outcome::Unavailable
+                && charge.on_error == QuotaOnError::Deny
         })?;
-        Some(outcome::uncountable(&self.snapshot, decision, charge, taken.retry_after, bag))
+        Some(outcome::uncountable(
+            &self.snapshot,
+            decision,
+            charge,
+            taken.retry_after,
+            bag,
+        ))
     }
 
     /// Takes `charges`, all or nothing; one outcome each, in order. `client` holds what is leased with them.
@@ -129,33 +155,66 @@ impl Dispatcher {
         let now = self.clock.now();
         let wants = charges.iter().map(|charge| {
             let quota = &self.snapshot.set.policies[charge.place.0].quotas[charge.place.1];
-            let rate = rates.iter().find(|rate| *rate.quota == *charge.quota && rate.key == charge.key);
+            let rate = rates
+                .iter()
+                .find(|rate| *rate.quota == *charge.quota && rate.key == charge.key);
             let per_second = rate.map(|rate| rate.per_second);
-            self.want(quota, &charge.key, charge.limit, charge.cost, per_second, charge.shadow, client, now)
+            self.want(
+                quota,
+                &charge.key,
+                charge.limit,
+                charge.cost,
+                per_second,
+                charge.shadow,
+                client,
+                now,
+            )
         });
         let wants: Vec<Want<'_>> = wants.collect();
-        self.spend(&wants, client, dedup_id, now + ask::patience(left)).await
+        self.spend(&wants, client, dedup_id, now + ask::patience(left))
+            .await
     }
 
     /// Takes, refills and gives back quota, all or nothing; one outcome each, in order. Giving back never fails; of what a client
     /// says it gives back, only what it holds counts. A quota that is not known makes all of the request unknown.
-    pub async fn quota(&self, asks: &[QuotaAsk<'_>], client: &str, dedup_id: &str, left: Duration) -> Vec<Taken> {
+    pub async fn quota(
+        &self,
+        asks: &[QuotaAsk<'_>],
+        client: &str,
+        dedup_id: &str,
+        left: Duration,
+    ) -> Vec<Taken> {
         let now = self.clock.now();
         let until = now + ask::patience(left);
         let place = |ask: &QuotaAsk<'_>| self.snapshot.quota(ask.quota);
-        let known: Vec<_> = asks.iter().filter_map(|ask| Some((ask, place(ask)?))).collect();
+        let known: Vec<_> = asks
+            .iter()
+            .filter_map(|ask| Some((ask, place(ask)?)))
+            .collect();
         let wants: Vec<Want<'_>> = known
             .iter()
             .map(|(ask, place)| {
                 let policy = &self.snapshot.set.policies[place.0];
                 let quota = &policy.quotas[place.1];
                 let shadow = quota.mode == Mode::Shadow || policy.mode == Mode::Shadow;
-                let limit = if ask.tier.is_empty() { quota.limit.otherwise } else { quota.limit.row(ask.tier) };
+                let limit = if ask.tier.is_empty() {
+                    quota.limit.otherwise
+                } else {
+                    quota.limit.row(ask.tier)
+                };
                 let per_second = ask.lease.then_some(ask.per_second);
-                self.want(quota, ask.key, limit, ask.cost, per_second, shadow, client, now)
+                self.want(
+                    quota, ask.key, limit, ask.cost, per_second, shadow, client, now,
+                )
             })
             .collect();
-        self.return_unused(known.iter().map(|(ask, _)| *ask).zip(&wants), client, dedup_id, until).await;
+        self.return_unused(
+            known.iter().map(|(ask, _)| *ask).zip(&wants),
+            client,
+            dedup_id,
+            until,
+        )
+        .await;
         if wants.len() < asks.len() {
             return vec![nothing(Outcome::Unknown); asks.len()];
         }
@@ -176,13 +235,30 @@ impl Dispatcher {
     ) -> Want<'a> {
         let counter = self.ledger.counter(&quota.id, key);
         let extra = match per_second {
-            Some(rate) if !shadow => self.ledger.size(counter, client, limit, quota.lease, rate, now),
+            Some(rate) if !shadow => {
+                self.ledger
+                    .size(counter, client, limit, quota.lease, rate, now)
+            }
             _ => 0,
         };
-        Want { quota, key, limit, cost, extra, shadow, counter }
+        Want {
+            quota,
+            key,
+            limit,
+            cost,
+            extra,
+            shadow,
+            counter,
+        }
     }
 
-    async fn spend(&self, wants: &[Want<'_>], client: &str, dedup_id: &str, until: Instant) -> Vec<Taken> {
+    async fn spend(
+        &self,
+        wants: &[Want<'_>],
+        client: &str,
+        dedup_id: &str,
+        until: Instant,
+    ) -> Vec<Taken> {
         let mut taken = vec![nothing(Outcome::Granted); wants.len()];
         let mut stores: Vec<usize> = Vec::new();
         for want in wants.iter().filter(|want| want.is_taken()) {
@@ -192,23 +268,54 @@ impl Dispatcher {
         }
         for (position, store) in stores.iter().enumerate() {
             let here: Vec<usize> = (0..wants.len())
-                .filter(|at| wants[*at].is_taken() && !wants[*at].shadow && wants[*at].quota.store == *store)
+                .filter(|at| {
+                    wants[*at].is_taken() && !wants[*at].shadow && wants[*at].quota.store == *store
+                })
                 .collect();
-            if !self.take_from(*store, &here, wants, &mut taken, client, dedup_id, "take", until).await {
-                self.give_back(&stores[..position], wants, &mut taken, client, dedup_id, until).await;
+            if !self
+                .take_from(
+                    *store, &here, wants, &mut taken, client, dedup_id, "take", until,
+                )
+                .await
+            {
+                self.give_back(
+                    &stores[..position],
+                    wants,
+                    &mut taken,
+                    client,
+                    dedup_id,
+                    until,
+                )
+                .await;
                 return taken;
             }
         }
         for at in (0..wants.len()).filter(|at| wants[*at].is_taken() && wants[*at].shadow) {
             let part = format!("shadow {at}");
             let store = wants[at].quota.store;
-            self.take_from(store, &[at], wants, &mut taken, client, dedup_id, &part, until).await;
+            self.take_from(
+                store,
+                &[at],
+                wants,
+                &mut taken,
+                client,
+                dedup_id,
+                &part,
+                until,
+            )
+            .await;
         }
         let now = self.clock.now();
         for (want, taken) in wants.iter().zip(&mut taken) {
             if taken.lease > 0 {
                 taken.lease_for = LEASE_FOR.min(want.limit.window);
-                self.ledger.grant(want.counter, client, taken.lease, now + taken.lease_for, now);
+                self.ledger.grant(
+                    want.counter,
+                    client,
+                    taken.lease,
+                    now + taken.lease_for,
+                    now,
+                );
             }
         }
         taken
@@ -227,10 +334,16 @@ impl Dispatcher {
         part: &str,
         until: Instant,
     ) -> bool {
-        let asks: Vec<Ask<'_>> = here.iter().map(|at| wants[*at].ask(wants[*at].cost, wants[*at].extra)).collect();
+        let asks: Vec<Ask<'_>> = here
+            .iter()
+            .map(|at| wants[*at].ask(wants[*at].cost, wants[*at].extra))
+            .collect();
         let store = &self.snapshot.adapters[store];
         let within = until.since(self.clock.now());
-        match store.allocate(&asks, &derived(client, dedup_id, part), within).await {
+        match store
+            .allocate(&asks, &derived(client, dedup_id, part), within)
+            .await
+        {
             Ok(grants) => {
                 let refused = grants.iter().any(|grant| grant.outcome == Granted::Refused);
                 for (at, grant) in here.iter().zip(grants) {
@@ -250,9 +363,14 @@ impl Dispatcher {
             Err(why) => {
                 tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be counted");
                 for at in here {
-                    taken[*at] = Taken { retry_after: Some(why.retry_after), ..nothing(Outcome::Unavailable) };
+                    taken[*at] = Taken {
+                        retry_after: Some(why.retry_after),
+                        ..nothing(Outcome::Unavailable)
+                    };
                 }
-                !here.iter().any(|at| wants[*at].quota.on_error == QuotaOnError::Deny)
+                !here
+                    .iter()
+                    .any(|at| wants[*at].quota.on_error == QuotaOnError::Deny)
             }
         }
     }
@@ -270,13 +388,18 @@ impl Dispatcher {
         for &store in stores {
             let mut asks = Vec::new();
             for (want, taken) in wants.iter().zip(taken.iter_mut()) {
-                if want.quota.store == store && !want.shadow && taken.outcome == Outcome::Granted && want.is_taken() {
+                if want.quota.store == store
+                    && !want.shadow
+                    && taken.outcome == Outcome::Granted
+                    && want.is_taken()
+                {
                     let all = want.cost.saturating_add_unsigned(taken.lease);
                     asks.push(want.ask(-all, 0));
                     taken.lease = 0;
                 }
             }
-            self.returned(store, &asks, &derived(client, dedup_id, "back"), until).await;
+            self.returned(store, &asks, &derived(client, dedup_id, "back"), until)
+                .await;
         }
     }
 
@@ -291,16 +414,33 @@ impl Dispatcher {
         let now = self.clock.now();
         let mut back: Vec<(usize, Ask<'_>)> = Vec::new();
         for (ask, want) in asks {
-            let said = ask.unused.saturating_add(if ask.cost < 0 { ask.cost.unsigned_abs() } else { 0 });
-            let held = if said == 0 { 0 } else { self.ledger.give_back(want.counter, client, said, now) };
+            let said = ask.unused.saturating_add(if ask.cost < 0 {
+                ask.cost.unsigned_abs()
+            } else {
+                0
+            });
+            let held = if said == 0 {
+                0
+            } else {
+                self.ledger.give_back(want.counter, client, said, now)
+            };
             if held > 0 {
-                back.push((want.quota.store, want.ask(0i64.saturating_sub_unsigned(held), 0)));
+                back.push((
+                    want.quota.store,
+                    want.ask(0i64.saturating_sub_unsigned(held), 0),
+                ));
             }
         }
         back.sort_by_key(|(store, _)| *store);
         for of_store in back.chunk_by(|(a, _), (b, _)| a == b) {
             let asks: Vec<Ask<'_>> = of_store.iter().map(|(_, ask)| ask.clone()).collect();
-            self.returned(of_store[0].0, &asks, &derived(client, dedup_id, "unused"), until).await;
+            self.returned(
+                of_store[0].0,
+                &asks,
+                &derived(client, dedup_id, "unused"),
+                until,
+            )
+            .await;
         }
     }
 
@@ -339,10 +479,17 @@ impl<'a> Want<'a> {
             quota: &self.quota.id,
             key: self.key,
             cost,
-            limit: mixer_adapter::Limit { amount: self.limit.amount, window: self.limit.window },
+            limit: mixer_adapter::Limit {
+                amount: self.limit.amount,
+                window: self.limit.window,
+            },
             algorithm: match self.quota.algorithm {
-                mixer_documents::Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
-                mixer_documents::Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
+                mixer_documents::Algorithm::SlidingWindow => {
+                    mixer_adapter::Algorithm::SlidingWindow
+                }
+                mixer_documents::Algorithm::Gcra { burst } => {
+                    mixer_adapter::Algorithm::Gcra { burst }
+                }
             },
             extra,
         }
@@ -350,10 +497,20 @@ impl<'a> Want<'a> {
 }
 
 fn nothing(outcome: Outcome) -> Taken {
-    Taken { outcome, lease: 0, lease_for: Duration::ZERO, retry_after: None, remaining: 0 }
+    Taken {
+        outcome,
+        lease: 0,
+        lease_for: Duration::ZERO,
+        retry_after: None,
+        remaining: 0,
+    }
 }
 
 /// The id of one call made for a request. None for requests without one: an empty id means no deduplication.
 fn derived(client: &str, dedup_id: &str, part: &str) -> String {
-    if dedup_id.is_empty() { String::new() } else { format!("{client}\0{dedup_id}\0{part}") }
+    if dedup_id.is_empty() {
+        String::new()
+    } else {
+        format!("{client}\0{dedup_id}\0{part}")
+    }
 }

@@ -15,9 +15,16 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub(super) enum By {
     /// A rule, by the indices of its policy and of itself in it.
-    Rule { policy: usize, rule: usize, why: Why },
+    Rule {
+        policy: usize,
+        rule: usize,
+        why: Why,
+    },
     /// The `otherwise` of a policy. `for_want_of` is the asking that could not be made and might have let pass.
-    Otherwise { policy: usize, for_want_of: Option<usize> },
+    Otherwise {
+        policy: usize,
+        for_want_of: Option<usize>,
+    },
     /// The mesh's default.
     Default { for_want_of: Option<usize> },
 }
@@ -106,7 +113,16 @@ impl<'a> Deciding<'a> {
             }
         }
         let to = self.pending.len();
-        if from == to { Settled::Pass(fall) } else { Settled::Open(Open { from, to, denies, fall }) }
+        if from == to {
+            Settled::Pass(fall)
+        } else {
+            Settled::Open(Open {
+                from,
+                to,
+                denies,
+                fall,
+            })
+        }
     }
 
     /// What one shadow rule of an enforced policy would do alone.
@@ -121,14 +137,20 @@ impl<'a> Deciding<'a> {
             (_, Tested::Undetermined(error)) => Settled::Deny(by(Why::Undetermined(error))),
             (_, Tested::Ask) => {
                 self.pending.push(Pending { policy, rule });
-                Settled::Open(Open { from, to: self.pending.len(), denies: false, fall: None })
+                Settled::Open(Open {
+                    from,
+                    to: self.pending.len(),
+                    denies: false,
+                    fall: None,
+                })
             }
         }
     }
 
     /// The end of an open group, given what became of its askings.
     pub(super) fn resolve(&self, open: Open, asked: &[Asked]) -> Settled {
-        let range = || (open.from..open.to).map(|at| (at, self.pending[at], self.rule(self.pending[at])));
+        let range =
+            || (open.from..open.to).map(|at| (at, self.pending[at], self.rule(self.pending[at])));
         for (at, Pending { policy, rule }, document) in range() {
             let denies = match (document.kind, &asked[at].result) {
                 (RuleKind::Allow, _) => false,
@@ -138,7 +160,11 @@ impl<'a> Deciding<'a> {
                 (_, Err(Fault::Unavailable { .. })) => document.on_error == OnError::Deny,
             };
             if denies {
-                return Settled::Deny(By::Rule { policy, rule, why: Why::Asked(at) });
+                return Settled::Deny(By::Rule {
+                    policy,
+                    rule,
+                    why: Why::Asked(at),
+                });
             }
         }
         let mut wanted = None;
@@ -155,12 +181,21 @@ impl<'a> Deciding<'a> {
                 }
             };
             if allows {
-                return Settled::Pass(Some(By::Rule { policy, rule, why: Why::Asked(at) }));
+                return Settled::Pass(Some(By::Rule {
+                    policy,
+                    rule,
+                    why: Why::Asked(at),
+                }));
             }
         }
         match (open.denies, open.fall) {
-            (true, Some(By::Otherwise { policy, .. })) => Settled::Deny(By::Otherwise { policy, for_want_of: wanted }),
-            (true, Some(By::Default { .. })) => Settled::Deny(By::Default { for_want_of: wanted }),
+            (true, Some(By::Otherwise { policy, .. })) => Settled::Deny(By::Otherwise {
+                policy,
+                for_want_of: wanted,
+            }),
+            (true, Some(By::Default { .. })) => Settled::Deny(By::Default {
+                for_want_of: wanted,
+            }),
             (true, Some(by)) => Settled::Deny(by),
             (_, fall) => Settled::Pass(fall),
         }
@@ -173,7 +208,10 @@ impl<'a> Deciding<'a> {
 
     /// What it asks.
     pub(super) fn ask(&self, pending: Pending) -> &'a AskAdapter {
-        self.rule(pending).ask.as_ref().expect("only rules that ask are pending")
+        self.rule(pending)
+            .ask
+            .as_ref()
+            .expect("only rules that ask are pending")
     }
 
     /// The first deny that matches, or require that is not met; what asks an adapter is put on the list.
@@ -203,7 +241,13 @@ impl<'a> Deciding<'a> {
                     continue;
                 }
                 match self.test(policy, rule) {
-                    Tested::Yes => return Some(By::Rule { policy, rule, why: Why::Matched }),
+                    Tested::Yes => {
+                        return Some(By::Rule {
+                            policy,
+                            rule,
+                            why: Why::Matched,
+                        });
+                    }
                     Tested::Undetermined(error) => self.doubt(policy, rule, error),
                     Tested::No | Tested::Ask => {}
                 }
@@ -231,21 +275,36 @@ impl<'a> Deciding<'a> {
     /// Steps (4) and (5): whether it denies, and by what.
     fn fall(&self, members: &[usize], group: Group) -> (bool, Option<By>) {
         let policies = &self.snapshot.set.policies;
-        let by = |policy: &usize| Some(By::Otherwise { policy: *policy, for_want_of: None });
-        let deny = members.iter().find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Deny { .. })));
-        let allow = members.iter().find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Allow { .. })));
+        let by = |policy: &usize| {
+            Some(By::Otherwise {
+                policy: *policy,
+                for_want_of: None,
+            })
+        };
+        let deny = members
+            .iter()
+            .find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Deny { .. })));
+        let allow = members
+            .iter()
+            .find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Allow { .. })));
         match (deny, allow, group) {
             (Some(policy), _, _) => (true, by(policy)),
             (None, Some(policy), _) => (false, by(policy)),
-            (None, None, Group::Pool) => {
-                (!self.snapshot.set.mesh.default_allow, Some(By::Default { for_want_of: None }))
-            }
+            (None, None, Group::Pool) => (
+                !self.snapshot.set.mesh.default_allow,
+                Some(By::Default { for_want_of: None }),
+            ),
             (None, None, Group::Guard | Group::Shadow) => (false, None),
         }
     }
 
     /// The indices of a policy's rules of one kind that the group is about. A shadow policy is asked as if it were enforced.
-    fn rules(&self, policy: usize, group: Group, kind: RuleKind) -> impl Iterator<Item = usize> + use<'a> {
+    fn rules(
+        &self,
+        policy: usize,
+        group: Group,
+        kind: RuleKind,
+    ) -> impl Iterator<Item = usize> + use<'a> {
         let snapshot = self.snapshot;
         let tcp = self.tcp;
         let rules = snapshot.set.policies[policy].rules.iter().enumerate();

@@ -21,21 +21,34 @@ impl<'a> Deciding<'a> {
     /// Evaluates what is in shadow; what it must ask goes on the list after all that is enforced.
     pub(super) fn watch(&mut self, applicable: &Applicable, bag: &'a AttributeBag<'a>) -> Watching {
         let enforced = applicable.guards.iter().chain(&applicable.pool);
-        let mut watching = Watching { settled: Vec::new(), panicked: false };
-        if applicable.shadow.is_empty() && !enforced.clone().any(|at| self.snapshot.facts[*at].has_shadow_rules) {
+        let mut watching = Watching {
+            settled: Vec::new(),
+            panicked: false,
+        };
+        if applicable.shadow.is_empty()
+            && !enforced
+                .clone()
+                .any(|at| self.snapshot.facts[*at].has_shadow_rules)
+        {
             return watching;
         }
         let doubted = self.doubted.take();
         for &policy in enforced.filter(|at| self.snapshot.facts[**at].has_shadow_rules) {
             let rules = &self.snapshot.set.policies[policy].rules;
             for (at, rule) in rules.iter().enumerate() {
-                if rule.mode == Mode::Shadow && !(self.tcp && self.snapshot.facts[policy].rule_reads_request[at]) {
-                    self.watched(&mut watching, bag, |deciding| deciding.settle_alone(policy, at));
+                if rule.mode == Mode::Shadow
+                    && !(self.tcp && self.snapshot.facts[policy].rule_reads_request[at])
+                {
+                    self.watched(&mut watching, bag, |deciding| {
+                        deciding.settle_alone(policy, at)
+                    });
                 }
             }
         }
         for policy in &applicable.shadow {
-            self.watched(&mut watching, bag, |deciding| deciding.settle(std::slice::from_ref(policy), Group::Shadow));
+            self.watched(&mut watching, bag, |deciding| {
+                deciding.settle(std::slice::from_ref(policy), Group::Shadow)
+            });
         }
         self.doubted = doubted;
         watching
@@ -60,7 +73,11 @@ impl<'a> Deciding<'a> {
     }
 
     /// What each would have done, in decision order; those that would have done nothing are left out.
-    pub(super) fn watched_verdicts(&self, watching: Watching, asked: &[Asked]) -> Vec<ShadowVerdict> {
+    pub(super) fn watched_verdicts(
+        &self,
+        watching: Watching,
+        asked: &[Asked],
+    ) -> Vec<ShadowVerdict> {
         let mut verdicts = Vec::new();
         for settled in watching.settled {
             let settled = match settled {
@@ -74,7 +91,12 @@ impl<'a> Deciding<'a> {
             };
             let named = self.named(&by);
             let because = because(&by, asked);
-            verdicts.push(ShadowVerdict { policy: named.policy, rule: named.sentence, would, because });
+            verdicts.push(ShadowVerdict {
+                policy: named.policy,
+                rule: named.sentence,
+                would,
+                because,
+            });
         }
         verdicts
     }

@@ -7,7 +7,8 @@ use mixer_adapter::{Env, Inputs, Invalid, MetricDefinition, MetricKind, Problem,
 use mixer_attributes::Type;
 use mixer_cel::Kind;
 use mixer_documents::{
-    AdapterDocument, At, Diagnostic, Diagnostics, MetricSpec, PolicySet, Protocol, Severity, Span, Telemetry,
+    AdapterDocument, At, Diagnostic, Diagnostics, MetricSpec, PolicySet, Protocol, Severity, Span,
+    Telemetry,
 };
 use mixer_runtime::Tasks;
 
@@ -20,23 +21,47 @@ pub(super) fn build(
     surroundings: &Surroundings,
 ) -> Result<Snapshot, Diagnostics> {
     let mut problems = Vec::new();
-    let adapters: Vec<Option<Installed>> =
-        set.adapters.iter().map(|document| install(document, registry, surroundings, &mut problems)).collect();
+    let adapters: Vec<Option<Installed>> = set
+        .adapters
+        .iter()
+        .map(|document| install(document, registry, surroundings, &mut problems))
+        .collect();
     check_capabilities(&set, &adapters, &mut problems);
     let metrics = declare_metrics(&set, &adapters, &mut problems);
     if !problems.is_empty() {
         problems.extend(set.warnings.list.iter().cloned());
         problems.sort_by_key(|problem| problem.span);
-        return Err(Diagnostics { sources: set.warnings.sources.clone(), list: problems });
+        return Err(Diagnostics {
+            sources: set.warnings.sources.clone(),
+            list: problems,
+        });
     }
-    let facts: Vec<Facts> = set.policies.iter().map(|policy| Facts::of(policy, &set.vocabulary)).collect();
+    let facts: Vec<Facts> = set
+        .policies
+        .iter()
+        .map(|policy| Facts::of(policy, &set.vocabulary))
+        .collect();
     let consulted = facts::consulted(&set, &facts);
-    let tcp = set.services.iter().filter(|service| service.protocol == Some(Protocol::Tcp));
+    let tcp = set
+        .services
+        .iter()
+        .filter(|service| service.protocol == Some(Protocol::Tcp));
     let quotas = set.policies.iter().enumerate().flat_map(|(at, policy)| {
-        policy.quotas.iter().enumerate().map(move |(within, quota)| (quota.id.clone(), (at, within)))
+        policy
+            .quotas
+            .iter()
+            .enumerate()
+            .map(move |(within, quota)| (quota.id.clone(), (at, within)))
     });
-    let outbound = set.policies.iter().zip(&facts).filter(|(policy, _)| policy.at == At::Outbound);
-    let mut asked_outbound: Vec<usize> = outbound.flat_map(|(_, facts)| &facts.asks).copied().collect();
+    let outbound = set
+        .policies
+        .iter()
+        .zip(&facts)
+        .filter(|(policy, _)| policy.at == At::Outbound);
+    let mut asked_outbound: Vec<usize> = outbound
+        .flat_map(|(_, facts)| &facts.asks)
+        .copied()
+        .collect();
     asked_outbound.sort_unstable();
     asked_outbound.dedup();
     Ok(Snapshot {
@@ -63,12 +88,21 @@ fn install(
     };
     let env = env(document, surroundings);
     let inputs = Inputs {
-        declared: document.inputs.iter().map(|input| (input.name.to_string(), input_type(&input.kind))).collect(),
+        declared: document
+            .inputs
+            .iter()
+            .map(|input| (input.name.to_string(), input_type(&input.kind)))
+            .collect(),
     };
     match built.build(document.config.clone(), &inputs, &env) {
         Ok(handler) => Some(Installed::new(handler, env)),
         Err(invalid) => {
-            problems.extend(invalid.problems.into_iter().map(|problem| placed(document, problem)));
+            problems.extend(
+                invalid
+                    .problems
+                    .into_iter()
+                    .map(|problem| placed(document, problem)),
+            );
             None
         }
     }
@@ -99,7 +133,9 @@ fn input_type(kind: &Kind) -> Option<Type> {
         Kind::Duration => Some(Type::Duration),
         Kind::Ip => Some(Type::Ip),
         Kind::List(item) if **item == Kind::String => Some(Type::List),
-        Kind::Map(key, value) if **key == Kind::String && **value == Kind::String => Some(Type::Map),
+        Kind::Map(key, value) if **key == Kind::String && **value == Kind::String => {
+            Some(Type::Map)
+        }
         Kind::Map(key, _) if **key == Kind::String => Some(Type::Dynamic),
         _ => None,
     }
@@ -124,7 +160,9 @@ fn unknown_type(document: &AdapterDocument, registry: &Registry) -> Diagnostic {
 /// Where an adapter's own problem stands in the documents.
 fn placed(document: &AdapterDocument, problem: Problem) -> Diagnostic {
     let input = problem.field.strip_prefix("with.");
-    let of_input = input.and_then(|name| document.inputs.iter().find(|input| &*input.name == name)).map(|input| input.span);
+    let of_input = input
+        .and_then(|name| document.inputs.iter().find(|input| &*input.name == name))
+        .map(|input| input.span);
     let span = if problem.field == "with" || input.is_some() {
         of_input.or_else(|| document.inputs.first().map(|input| input.span))
     } else {
@@ -132,13 +170,26 @@ fn placed(document: &AdapterDocument, problem: Problem) -> Diagnostic {
     };
     let message = match problem.field.as_str() {
         "" => format!("adapter `{}`: {}", document.name, problem.message),
-        field => format!("adapter `{}`: `{field}`: {}", document.name, problem.message),
+        field => format!(
+            "adapter `{}`: `{field}`: {}",
+            document.name, problem.message
+        ),
     };
     let span = span.or(document.span);
-    Diagnostic { severity: Severity::Error, message, span, label: None, help: Vec::new() }
+    Diagnostic {
+        severity: Severity::Error,
+        message,
+        span,
+        label: None,
+        help: Vec::new(),
+    }
 }
 
-fn check_capabilities(set: &PolicySet, adapters: &[Option<Installed>], problems: &mut Vec<Diagnostic>) {
+fn check_capabilities(
+    set: &PolicySet,
+    adapters: &[Option<Installed>],
+    problems: &mut Vec<Diagnostic>,
+) {
     let mut need = |adapter: usize, can: fn(&Installed) -> bool, what: &str, span: Span| {
         // One that could not be built has its own problem.
         if let Some(installed) = &adapters[adapter]
@@ -147,7 +198,10 @@ fn check_capabilities(set: &PolicySet, adapters: &[Option<Installed>], problems:
             let document = &set.adapters[adapter];
             problems.push(Diagnostic {
                 severity: Severity::Error,
-                message: format!("adapter `{}` is a {}, which cannot {what}", document.name, document.kind),
+                message: format!(
+                    "adapter `{}` is a {}, which cannot {what}",
+                    document.name, document.kind
+                ),
                 span: Some(span),
                 label: None,
                 help: Vec::new(),
@@ -156,10 +210,20 @@ fn check_capabilities(set: &PolicySet, adapters: &[Option<Installed>], problems:
     };
     for policy in &set.policies {
         for ask in policy.rules.iter().filter_map(|rule| rule.ask.as_ref()) {
-            need(ask.adapter, |installed| installed.handler().can_check(), "answer match or no match", ask.span);
+            need(
+                ask.adapter,
+                |installed| installed.handler().can_check(),
+                "answer match or no match",
+                ask.span,
+            );
         }
         for quota in &policy.quotas {
-            need(quota.store, |installed| installed.handler().can_quota(), "count", quota.span);
+            need(
+                quota.store,
+                |installed| installed.handler().can_quota(),
+                "count",
+                quota.span,
+            );
         }
     }
     for telemetry in &set.telemetry {
@@ -168,7 +232,12 @@ fn check_capabilities(set: &PolicySet, adapters: &[Option<Installed>], problems:
         for metric in &telemetry.metrics {
             need(metric.to, can_report, what, metric.span);
         }
-        for to in telemetry.logs.iter().map(|log| log.to).chain(telemetry.traces.map(|traces| traces.to)) {
+        for to in telemetry
+            .logs
+            .iter()
+            .map(|log| log.to)
+            .chain(telemetry.traces.map(|traces| traces.to))
+        {
             need(to, can_report, what, telemetry.span);
         }
     }
@@ -182,9 +251,12 @@ fn declare_metrics(
 ) -> Vec<Vec<MetricDefinition>> {
     let mut declare = |telemetry: &Telemetry, spec: &MetricSpec| {
         let definition = definition(telemetry, spec);
-        let adapter = adapters[spec.to].as_ref().filter(|adapter| adapter.handler().can_report());
+        let adapter = adapters[spec.to]
+            .as_ref()
+            .filter(|adapter| adapter.handler().can_report());
         if let Some(adapter) = adapter
-            && let Err(Invalid { problems: found }) = adapter.handler().declare(std::slice::from_ref(&definition))
+            && let Err(Invalid { problems: found }) =
+                adapter.handler().declare(std::slice::from_ref(&definition))
         {
             problems.extend(found.into_iter().map(|problem| Diagnostic {
                 severity: Severity::Error,
@@ -198,7 +270,13 @@ fn declare_metrics(
     };
     set.telemetry
         .iter()
-        .map(|telemetry| telemetry.metrics.iter().map(|spec| declare(telemetry, spec)).collect())
+        .map(|telemetry| {
+            telemetry
+                .metrics
+                .iter()
+                .map(|spec| declare(telemetry, spec))
+                .collect()
+        })
         .collect()
 }
 
@@ -211,7 +289,11 @@ fn definition(telemetry: &Telemetry, spec: &MetricSpec) -> MetricDefinition {
             mixer_documents::MetricKind::Gauge => MetricKind::Gauge,
             mixer_documents::MetricKind::Histogram(bounds) => MetricKind::Histogram(bounds.clone()),
         },
-        labels: spec.labels.iter().map(|(name, _)| name.to_string()).collect(),
+        labels: spec
+            .labels
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .collect(),
     }
 }
 
@@ -220,7 +302,9 @@ fn is_near(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
     let (a, b) = (&a[same..], &b[same..]);
-    let tail = |from_a: usize, from_b: usize| a.get(from_a..) == b.get(from_b..) && a.get(from_a..).is_some();
+    let tail = |from_a: usize, from_b: usize| {
+        a.get(from_a..) == b.get(from_b..) && a.get(from_a..).is_some()
+    };
     let swapped = a.len() >= 2 && b.len() >= 2 && (a[0], a[1]) == (b[1], b[0]) && tail(2, 2);
     tail(0, 0) || tail(1, 1) || tail(1, 0) || tail(0, 1) || swapped
 }

@@ -20,17 +20,34 @@ pub(crate) struct Facts {
 impl Facts {
     /// Of `policy`.
     pub(crate) fn of(policy: &Policy, vocabulary: &Vocabulary) -> Self {
-        let mut asks: Vec<usize> = policy.rules.iter().filter_map(|rule| rule.ask.as_ref()).map(|ask| ask.adapter).collect();
+        let mut asks: Vec<usize> = policy
+            .rules
+            .iter()
+            .filter_map(|rule| rule.ask.as_ref())
+            .map(|ask| ask.adapter)
+            .collect();
         asks.sort_unstable();
         asks.dedup();
-        let reads = |expressions: &mut dyn Iterator<Item = &Expression>| {
-            expressions.any(|expression| expression.reads().iter().any(|read| is_of_request(read.attribute, vocabulary)))
+        let reads = |expression: &Expression| {
+            expression
+                .reads()
+                .iter()
+                .any(|read| is_of_request(read.attribute, vocabulary))
         };
         Self {
             asks,
-            has_shadow_rules: policy.mode == Mode::Enforce && policy.rules.iter().any(|rule| rule.mode == Mode::Shadow),
-            rule_reads_request: policy.rules.iter().map(|rule| reads(&mut of_rule(rule))).collect(),
-            quota_reads_request: policy.quotas.iter().map(|quota| reads(&mut of_quota(quota))).collect(),
+            has_shadow_rules: policy.mode == Mode::Enforce
+                && policy.rules.iter().any(|rule| rule.mode == Mode::Shadow),
+            rule_reads_request: policy
+                .rules
+                .iter()
+                .map(|rule| of_rule(rule).any(reads))
+                .collect(),
+            quota_reads_request: policy
+                .quotas
+                .iter()
+                .map(|quota| of_quota(quota).any(reads))
+                .collect(),
         }
     }
 }
@@ -39,10 +56,22 @@ impl Facts {
 pub(crate) fn consulted(set: &PolicySet, facts: &[Facts]) -> Vec<(AttributeId, Option<String>)> {
     let policies = set.policies.iter().map(|policy| &policy.selector);
     let telemetry = set.telemetry.iter().map(|telemetry| &telemetry.selector);
-    let mut consulted: Vec<_> = policies.chain(telemetry).flat_map(|selector| selector.reads()).collect();
+    let mut consulted: Vec<_> = policies
+        .chain(telemetry)
+        .flat_map(|selector| selector.reads())
+        .collect();
     consulted.push((vocabulary::CONTEXT_REPORTER, None));
-    let some_tcp = set.services.iter().any(|service| service.protocol == Some(Protocol::Tcp));
-    let some_request = facts.iter().any(|facts| facts.rule_reads_request.iter().chain(&facts.quota_reads_request).any(|reads| *reads));
+    let some_tcp = set
+        .services
+        .iter()
+        .any(|service| service.protocol == Some(Protocol::Tcp));
+    let some_request = facts.iter().any(|facts| {
+        facts
+            .rule_reads_request
+            .iter()
+            .chain(&facts.quota_reads_request)
+            .any(|reads| *reads)
+    });
     if some_tcp && some_request {
         consulted.push((vocabulary::DESTINATION_SERVICE, None));
     }
@@ -52,7 +81,9 @@ pub(crate) fn consulted(set: &PolicySet, facts: &[Facts]) -> Vec<(AttributeId, O
 }
 
 fn is_of_request(attribute: AttributeId, vocabulary: &Vocabulary) -> bool {
-    vocabulary.by_id(attribute).is_some_and(|attribute| attribute.name.starts_with("request."))
+    vocabulary
+        .by_id(attribute)
+        .is_some_and(|attribute| attribute.name.starts_with("request."))
 }
 
 fn of_rule(rule: &Rule) -> impl Iterator<Item = &Expression> {
@@ -62,7 +93,10 @@ fn of_rule(rule: &Rule) -> impl Iterator<Item = &Expression> {
 }
 
 fn of_quota(quota: &Quota) -> impl Iterator<Item = &Expression> {
-    of_condition(&quota.when).chain(&quota.key).chain(&quota.limit.by).chain(&quota.cost)
+    of_condition(&quota.when)
+        .chain(&quota.key)
+        .chain(&quota.limit.by)
+        .chain(&quota.cost)
 }
 
 fn of_condition(condition: &Condition) -> impl Iterator<Item = &Expression> {

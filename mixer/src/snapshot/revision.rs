@@ -12,7 +12,12 @@ use mixer_documents::{Applicable, At};
 
 use super::Snapshot;
 
-pub(super) fn revision(snapshot: &Snapshot, at: At, applicable: &Applicable, bag: &AttributeBag<'_>) -> Arc<str> {
+pub(super) fn revision(
+    snapshot: &Snapshot,
+    at: At,
+    applicable: &Applicable,
+    bag: &AttributeBag<'_>,
+) -> Arc<str> {
     let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
         Some(Value::String(service)) => Some(service),
         _ => None,
@@ -21,15 +26,27 @@ pub(super) fn revision(snapshot: &Snapshot, at: At, applicable: &Applicable, bag
     if at == At::Outbound {
         return combined(snapshot, base, &snapshot.asked_outbound, service);
     }
-    let policies = || [&applicable.guards, &applicable.pool, &applicable.shadow].into_iter().flatten();
-    let mut asked: Vec<usize> = policies().flat_map(|policy| &snapshot.facts[*policy].asks).copied().collect();
+    let policies = || {
+        [&applicable.guards, &applicable.pool, &applicable.shadow]
+            .into_iter()
+            .flatten()
+    };
+    let mut asked: Vec<usize> = policies()
+        .flat_map(|policy| &snapshot.facts[*policy].asks)
+        .copied()
+        .collect();
     asked.sort_unstable();
     asked.dedup();
     combined(snapshot, base, &asked, service)
 }
 
 /// `base` itself where neither an adapter's data nor the protocol matters.
-pub(super) fn combined(snapshot: &Snapshot, base: &Arc<str>, asked: &[usize], service: Option<&str>) -> Arc<str> {
+pub(super) fn combined(
+    snapshot: &Snapshot,
+    base: &Arc<str>,
+    asked: &[usize],
+    service: Option<&str>,
+) -> Arc<str> {
     let tcp = service.is_some_and(|service| snapshot.is_tcp(service));
     let mut digest = Fnv::of(base.as_bytes());
     let mut matters = tcp;
