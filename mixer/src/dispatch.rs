@@ -13,6 +13,7 @@ mod installed;
 mod ledger;
 mod outcome;
 mod quota;
+pub mod report;
 mod settle;
 mod shadow;
 #[cfg(test)]

@@ -149,7 +149,10 @@ impl Live {
     }
 
     fn refuse(&self, problems: Diagnostics) {
-        tracing::error!("{} problem(s) in the changed documents: the set before stays in force", problems.errors());
+        tracing::error!(
+            "{} problem(s) in the changed documents: the set before stays in force",
+            problems.errors()
+        );
         for line in problems.lines() {
             tracing::error!("{line}");
         }
@@ -169,7 +172,9 @@ impl Live {
     /// Announces anew whenever data of an adapter changed, since revisions depend on it.
     fn follow_versions(self: &Arc<Self>, current: &Current) {
         for adapter in &current.snapshot().adapters {
-            let Some(mut version) = adapter.handler().version_changes() else { continue };
+            let Some(mut version) = adapter.handler().version_changes() else {
+                continue;
+            };
             let live = Arc::downgrade(self);
             current.tasks.spawn_until_stop("adapter data", async move {
                 while version.changed().await.is_ok() {
@@ -184,8 +189,16 @@ impl Live {
 
     /// Ends the adapters of what is no longer in force, once nobody uses them.
     fn retire(&self, old: Arc<Current>) {
-        let unused = old.unused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (snapshot, tasks, clock) = (old.snapshot().clone(), old.tasks.clone(), self.surroundings.clock.clone());
+        let unused = old
+            .unused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let (snapshot, tasks, clock) = (
+            old.snapshot().clone(),
+            old.tasks.clone(),
+            self.surroundings.clock.clone(),
+        );
         drop(old);
         self.tasks.spawn("retire", async move {
             if let Some(unused) = unused {

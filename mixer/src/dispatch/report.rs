@@ -87,9 +87,11 @@ pub struct Trace {
     pub shared: bool,
 }
 
-/// What could not be told.
+/// What became of what was to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Untold {
+pub struct Account {
+    /// Spans that adapters took.
+    pub spans: u64,
     /// Samples, lines and spans that an adapter did not take.
     pub lost: u64,
     /// Expressions without a value, by index into [`mixer_documents::PolicySet::telemetry`].
@@ -111,14 +113,30 @@ pub(crate) fn declare_standard(adapter: &Installed) -> Result<(), Invalid> {
 }
 
 /// Tells the standard metrics and the counts of decisions.
-pub async fn counted(snapshot: &Snapshot, aggregates: &[Aggregate<'_>], decisions: &[Enforced<'_>]) -> Untold {
-    let mut untold = Untold::default();
-    let Some(adapter) = snapshot.adapter(STANDARD) else { return untold };
+pub async fn counted(
+    snapshot: &Snapshot,
+    aggregates: &[Aggregate<'_>],
+    decisions: &[Enforced<'_>],
+) -> Account {
+    let mut account = Account::default();
+    let Some(adapter) = snapshot.adapter(STANDARD) else {
+        return account;
+    };
     let mut samples = Vec::with_capacity(aggregates.len() * 4 + decisions.len());
-    aggregates.iter().for_each(|aggregate| standard::requests(aggregate, &mut samples));
-    decisions.iter().for_each(|enforced| standard::decisions(enforced, &mut samples));
-    tell(adapter, Batch::Metrics(&samples), samples.len(), &mut untold).await;
-    untold
+    aggregates
+        .iter()
+        .for_each(|aggregate| standard::requests(aggregate, &mut samples));
+    decisions
+        .iter()
+        .for_each(|enforced| standard::decisions(enforced, &mut samples));
+    tell(
+        adapter,
+        Batch::Metrics(&samples),
+        samples.len(),
+        &mut account,
+    )
+    .await;
+    account
 }
 
 /// Tells single requests to whom the telemetry that applies to them names. `service` is the one whose proxy reports, as far as
@@ -128,22 +146,40 @@ pub async fn recorded(
     happened: &[Happened<'_>],
     service: Option<&str>,
     now: SystemTime,
-) -> Untold {
-    let mut untold = Untold::default();
+) -> Account {
+    let mut account = Account::default();
     let mut told = Told::default();
     for one in happened {
-        told.add(snapshot, one, service, now, &mut untold);
+        told.add(snapshot, one, service, now, &mut account);
     }
     for (to, samples) in &told.samples {
-        tell(&snapshot.adapters[*to], Batch::Metrics(samples), samples.len(), &mut untold).await;
+        tell(
+            &snapshot.adapters[*to],
+            Batch::Metrics(samples),
+            samples.len(),
+            &mut account,
+        )
+        .await;
     }
     for (to, lines) in &told.lines {
-        tell(&snapshot.adapters[*to], Batch::Logs(lines), lines.len(), &mut untold).await;
+        tell(
+            &snapshot.adapters[*to],
+            Batch::Logs(lines),
+            lines.len(),
+            &mut account,
+        )
+        .await;
     }
     for (to, spans) in &told.spans {
-        tell(&snapshot.adapters[*to], Batch::Spans(spans), spans.len(), &mut untold).await;
+        tell(
+            &snapshot.adapters[*to],
+            Batch::Spans(spans),
+            spans.len(),
+            &mut account,
+        )
+        .await;
     }
-    untold
+    account
 }
 
 /// What is to be told, by index of the adapter.
@@ -161,7 +197,7 @@ impl<'a> Told<'a> {
         one: &'a Happened<'a>,
         service: Option<&'a str>,
         now: SystemTime,
-        untold: &mut Untold,
+        account: &mut Account,
     ) {
         let set = &snapshot.set;
         let applicable = set.applicable(one.at, &one.bag);
@@ -172,7 +208,8 @@ impl<'a> Told<'a> {
             let mut failures = 0;
             for (spec, definition) in document.metrics.iter().zip(&snapshot.metrics[*index]) {
                 if spec.at == one.at
-                    && let Some(sample) = metrics::sample(spec, definition, &mut evaluation, &mut failures)
+                    && let Some(sample) =
+                        metrics::sample(spec, definition, &mut evaluation, &mut failures)
                 {
                     self.samples.entry(spec.to).or_default().push(sample);
                 }
@@ -186,18 +223,22 @@ impl<'a> Told<'a> {
                 && !traced.contains(&spec.to)
             {
                 traced.push(spec.to);
-                self.spans.entry(spec.to).or_default().push(spans::span(one.at, &one.bag, trace, service, now));
+                self.spans
+                    .entry(spec.to)
+                    .or_default()
+                    .push(spans::span(one.at, &one.bag, trace, service, now));
             }
             if failures > 0 {
-                *untold.unevaluated.entry(*index).or_default() += failures;
+                *account.unevaluated.entry(*index).or_default() += failures;
             }
         }
     }
 }
 
-impl Untold {
-    /// Adds what else could not be told.
-    pub fn add(&mut self, other: Untold) {
+impl Account {
+    /// Adds what became of more.
+    pub fn add(&mut self, other: Account) {
+        self.spans += other.spans;
         self.lost += other.lost;
         for (document, count) in other.unevaluated {
             *self.unevaluated.entry(document).or_default() += count;
@@ -205,11 +246,16 @@ impl Untold {
     }
 }
 
-async fn tell(adapter: &Installed, batch: Batch<'_>, size: usize, untold: &mut Untold) {
-    if size > 0
-        && let Err(unavailable) = adapter.report(batch, PATIENCE).await
-    {
-        tracing::debug!(adapter = %adapter.name(), "did not take {size} items of a report: {unavailable}");
-        untold.lost += size as u64;
+async fn tell(adapter: &Installed, batch: Batch<'_>, size: usize, account: &mut Account) {
+    if size == 0 {
+        return;
+    }
+    match adapter.report(batch, PATIENCE).await {
+        Ok(()) if matches!(batch, Batch::Spans(_)) => account.spans += size as u64,
+        Ok(()) => {}
+        Err(unavailable) => {
+            tracing::debug!(adapter = %adapter.name(), "did not take {size} items of a report: {unavailable}");
+            account.lost += size as u64;
+        }
     }
 }

@@ -57,7 +57,14 @@ pub enum Dropped {
 }
 
 const VERDICTS: [&str; 2] = ["allow", "deny"];
-const BECAUSES: [&str; 6] = ["matched", "undetermined", "otherwise", "default", "quota", "unavailable"];
+const BECAUSES: [&str; 6] = [
+    "matched",
+    "undetermined",
+    "otherwise",
+    "default",
+    "quota",
+    "unavailable",
+];
 const METHODS: [&str; 4] = ["check", "quota", "report", "watch"];
 const FAILURES: [&str; 3] = ["overloaded", "malformed", "panicked"];
 const ASKED: [&str; 4] = ["granted", "refused", "unavailable", "unknown"];
@@ -91,6 +98,8 @@ pub struct Metrics {
     pub batches_waiting: Gauge,
     /// Records of requests taken from them.
     pub records: Counter,
+    /// Spans that adapters took.
+    pub spans: Counter,
     /// Proxies that watch.
     pub subscribers: Gauge,
     /// States sent to them.
@@ -125,7 +134,10 @@ impl Metrics {
 
     /// Counts expressions of the telemetry document `name` that had no value.
     pub fn unevaluated(&self, name: &str, count: u64) {
-        let mut counts = self.unevaluated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .unevaluated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(name) {
             Some(held) => *held += count,
             None => drop(counts.insert(name.to_owned(), count)),
@@ -135,54 +147,162 @@ impl Metrics {
     /// Notes that changed documents came into force, or not.
     pub fn reloaded(&self, success: bool) {
         self.reloads[usize::from(success)].add(1);
-        self.newest_refused.store(u64::from(!success), Ordering::Relaxed);
+        self.newest_refused
+            .store(u64::from(!success), Ordering::Relaxed);
     }
 
     /// Notes which documents are in force.
     pub fn in_force(&self, revision: &str, since: SystemTime) {
-        self.revision.store(std::sync::Arc::new(revision.to_owned()));
-        self.since_seconds.store(since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(), Ordering::Relaxed);
+        self.revision
+            .store(std::sync::Arc::new(revision.to_owned()));
+        self.since_seconds.store(
+            since
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
+            Ordering::Relaxed,
+        );
     }
 
     /// Writes all of it.
     pub fn expose(&self, page: &mut Exposition) {
         let help = "Decisions that Check answered";
-        let checks = VERDICTS.iter().zip(&self.checks).flat_map(|(verdict, counts)| {
-            BECAUSES.iter().zip(counts).map(move |(because, count)| ([("verdict", *verdict), ("because", *because)], count))
-        });
-        family(page, "mixer_check", help, checks.filter(|(_, count)| count.read() > 0));
+        let checks = VERDICTS
+            .iter()
+            .zip(&self.checks)
+            .flat_map(|(verdict, counts)| {
+                BECAUSES.iter().zip(counts).map(move |(because, count)| {
+                    ([("verdict", *verdict), ("because", *because)], count)
+                })
+            });
+        family(
+            page,
+            "mixer_check",
+            help,
+            checks.filter(|(_, count)| count.read() > 0),
+        );
         let help = "Calls that got no answer";
-        let failures = METHODS.iter().zip(&self.failures).flat_map(|(method, counts)| {
-            FAILURES.iter().zip(counts).map(move |(reason, count)| ([("method", *method), ("reason", *reason)], count))
-        });
+        let failures = METHODS
+            .iter()
+            .zip(&self.failures)
+            .flat_map(|(method, counts)| {
+                FAILURES
+                    .iter()
+                    .zip(counts)
+                    .map(move |(reason, count)| ([("method", *method), ("reason", *reason)], count))
+            });
         family(page, "mixer_request_failures", help, failures);
         self.check_duration.expose(page);
-        let asks = ASKED.iter().zip(&self.asks).map(|(outcome, count)| ([("outcome", *outcome)], count));
+        let asks = ASKED
+            .iter()
+            .zip(&self.asks)
+            .map(|(outcome, count)| ([("outcome", *outcome)], count));
         family(page, "mixer_quota", "Asks for quota", asks);
-        let batches = [("counted", &self.batches_counted), ("repeated", &self.batches_repeated)];
-        let batches = batches.into_iter().map(|(outcome, count)| ([("outcome", outcome)], count));
+        let batches = [
+            ("counted", &self.batches_counted),
+            ("repeated", &self.batches_repeated),
+        ];
+        let batches = batches
+            .into_iter()
+            .map(|(outcome, count)| ([("outcome", outcome)], count));
         family(page, "mixer_report_batches", "Batches of Report", batches);
-        let dropped = DROPPED.iter().zip(&self.dropped).map(|(by, count)| ([("by", *by)], count));
-        family(page, "mixer_report_dropped", "Reported things that are shown nowhere", dropped);
-        page.counter("mixer_report_records", "Records of requests that were reported", &[], self.records.read() as f64);
-        for (name, count) in &*self.unevaluated.lock().unwrap_or_else(PoisonError::into_inner) {
+        let dropped = DROPPED
+            .iter()
+            .zip(&self.dropped)
+            .map(|(by, count)| ([("by", *by)], count));
+        family(
+            page,
+            "mixer_report_dropped",
+            "Reported things that are shown nowhere",
+            dropped,
+        );
+        page.counter(
+            "mixer_report_records",
+            "Records of requests that were reported",
+            &[],
+            self.records.read() as f64,
+        );
+        page.counter(
+            "mixer_report_spans",
+            "Spans that adapters took",
+            &[],
+            self.spans.read() as f64,
+        );
+        for (name, count) in &*self
+            .unevaluated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             let help = "Expressions of telemetry documents that had no value";
-            page.counter("mixer_report_evaluation_errors", help, &[("telemetry", name)], *count as f64);
+            page.counter(
+                "mixer_report_evaluation_errors",
+                help,
+                &[("telemetry", name)],
+                *count as f64,
+            );
         }
-        page.gauge("mixer_check_in_flight", "Checks that are being answered", &[], self.checks_in_flight.read());
-        page.gauge("mixer_report_queue", "Batches of Report that wait", &[], self.batches_waiting.read());
-        page.gauge("mixer_watch_subscribers", "Proxies that watch", &[], self.subscribers.read());
-        page.counter("mixer_watch_states", "States sent to proxies that watch", &[], self.states.read() as f64);
-        let reloads = ["failure", "success"].iter().zip(&self.reloads).map(|(result, count)| ([("result", *result)], count));
-        family(page, "mixer_config_reload", "Changed documents, by whether they came into force", reloads);
+        page.gauge(
+            "mixer_check_in_flight",
+            "Checks that are being answered",
+            &[],
+            self.checks_in_flight.read(),
+        );
+        page.gauge(
+            "mixer_report_queue",
+            "Batches of Report that wait",
+            &[],
+            self.batches_waiting.read(),
+        );
+        page.gauge(
+            "mixer_watch_subscribers",
+            "Proxies that watch",
+            &[],
+            self.subscribers.read(),
+        );
+        page.counter(
+            "mixer_watch_states",
+            "States sent to proxies that watch",
+            &[],
+            self.states.read() as f64,
+        );
+        let reloads = ["failure", "success"]
+            .iter()
+            .zip(&self.reloads)
+            .map(|(result, count)| ([("result", *result)], count));
+        family(
+            page,
+            "mixer_config_reload",
+            "Changed documents, by whether they came into force",
+            reloads,
+        );
         let newest = 1 - self.newest_refused.load(Ordering::Relaxed);
         let help = "Whether the newest documents are in force (1) or were refused (0)";
-        page.gauge("mixer_config_last_reload_successful", help, &[], newest as f64);
+        page.gauge(
+            "mixer_config_last_reload_successful",
+            help,
+            &[],
+            newest as f64,
+        );
         let help = "When the documents in force were loaded";
         let since = self.since_seconds.load(Ordering::Relaxed) as f64;
-        page.gauge("mixer_config_last_success_timestamp_seconds", help, &[], since);
-        page.gauge("mixer_config_revision_info", "The documents in force", &[("revision", &self.revision.load())], 1.0);
-        page.gauge("mixer_build_info", "This build of Mixer", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        page.gauge(
+            "mixer_config_last_success_timestamp_seconds",
+            help,
+            &[],
+            since,
+        );
+        page.gauge(
+            "mixer_config_revision_info",
+            "The documents in force",
+            &[("revision", &self.revision.load())],
+            1.0,
+        );
+        page.gauge(
+            "mixer_build_info",
+            "This build of Mixer",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1.0,
+        );
         process::expose(page);
     }
 }
@@ -201,11 +321,21 @@ pub fn expose_adapters(snapshot: &Snapshot, page: &mut Exposition) {
         ];
         for (outcome, count) in outcomes {
             let labels = [("adapter", &**adapter.name()), ("outcome", outcome)];
-            page.counter("mixer_adapter_calls", "Calls to adapters", &labels, count as f64);
+            page.counter(
+                "mixer_adapter_calls",
+                "Calls to adapters",
+                &labels,
+                count as f64,
+            );
         }
         let open = f64::from(u8::from(adapter.breaker_is_open()));
         let help = "Whether an adapter is left alone because it failed";
-        page.gauge("mixer_adapter_breaker_open", help, &[("adapter", adapter.name())], open);
+        page.gauge(
+            "mixer_adapter_breaker_open",
+            help,
+            &[("adapter", adapter.name())],
+            open,
+        );
         if let Some(exposition) = adapter.handler().exposition() {
             exposition.expose(page);
         }
@@ -256,8 +386,10 @@ pub struct Latency {
     nanos: Counter,
 }
 
-const BOUNDS: [f64; 16] =
-    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+const BOUNDS: [f64; 16] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0,
+];
 
 impl Latency {
     /// Adds one observation.
@@ -265,12 +397,15 @@ impl Latency {
     pub fn observe(&self, span: Duration) {
         let seconds = span.as_secs_f64();
         self.buckets[BOUNDS.partition_point(|bound| *bound < seconds)].add(1);
-        self.nanos.add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos
+            .add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn expose(&self, page: &mut Exposition) {
         let help = "Time from a decoded Check to its answer";
-        if let Some(mut written) = page.family("mixer_check_duration_seconds", help, FamilyKind::Histogram) {
+        if let Some(mut written) =
+            page.family("mixer_check_duration_seconds", help, FamilyKind::Histogram)
+        {
             let counts: Vec<u64> = self.buckets.iter().map(Counter::read).collect();
             written.histogram("", &BOUNDS, &counts, self.nanos.read() as f64 / 1e9);
         }

@@ -40,35 +40,58 @@ pub(crate) struct Service {
 
 #[tonic::async_trait]
 impl v1::mixer_server::Mixer for Service {
-    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
         let begun = self.clock.now();
         let _place = self.admit(Method::Check)?;
         let left = left(request.metadata());
-        let answer = self.contained(Method::Check, self.decide(request.get_ref(), left)).await?;
-        self.metrics.check_duration.observe(self.clock.now().since(begun));
+        let answer = self
+            .contained(Method::Check, self.decide(request.get_ref(), left))
+            .await?;
+        self.metrics
+            .check_duration
+            .observe(self.clock.now().since(begun));
         Ok(Response::new(answer))
     }
 
-    async fn quota(&self, request: Request<v1::QuotaRequest>) -> Result<Response<v1::QuotaResponse>, Status> {
+    async fn quota(
+        &self,
+        request: Request<v1::QuotaRequest>,
+    ) -> Result<Response<v1::QuotaResponse>, Status> {
         let _place = self.admit(Method::Quota)?;
         let left = left(request.metadata());
-        let answer = self.contained(Method::Quota, self.spend(request.get_ref(), left)).await?;
+        let answer = self
+            .contained(Method::Quota, self.spend(request.get_ref(), left))
+            .await?;
         Ok(Response::new(answer))
     }
 
-    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
         let request = request.into_inner();
         let sequence = request.sequence;
         let traced = request.records.iter().any(|record| record.trace.is_some());
-        let service = if traced { self.subscribers.service_of(&request.client) } else { None };
+        let service = if traced {
+            self.subscribers.service_of(&request.client)
+        } else {
+            None
+        };
         let take = async {
             match self.reports.take(request, self.live.current(), service) {
                 Ok(()) => Ok(v1::ReportResponse { sequence }),
-                Err(NotTaken::Malformed(malformed)) => Err(self.malformed(Method::Report, malformed)),
+                Err(NotTaken::Malformed(malformed)) => {
+                    Err(self.malformed(Method::Report, malformed))
+                }
                 Err(NotTaken::Full) => Err(self.overloaded(Method::Report)),
             }
         };
-        self.contained(Method::Report, take).await.map(Response::new)
+        self.contained(Method::Report, take)
+            .await
+            .map(Response::new)
     }
 
     type WatchStream = States;
@@ -83,19 +106,32 @@ impl v1::mixer_server::Mixer for Service {
 }
 
 impl Service {
-    async fn decide(&self, request: &v1::CheckRequest, left: Duration) -> Result<v1::CheckResponse, Status> {
+    async fn decide(
+        &self,
+        request: &v1::CheckRequest,
+        left: Duration,
+    ) -> Result<v1::CheckResponse, Status> {
         let malformed = |malformed| self.malformed(Method::Check, malformed);
         let current = self.live.current();
         let set = &current.snapshot().set;
         let arena = Arena::new("attributes", &request.attributes).map_err(malformed)?;
-        let bag = arena.bag("attributes", &set.vocabulary).map_err(malformed)?;
+        let bag = arena
+            .bag("attributes", &set.vocabulary)
+            .map_err(malformed)?;
         let (decision, taken) = if request.take {
             let rates: Vec<Rate<'_>> = request.rates.iter().map(rate).collect();
-            current.dispatcher.check_and_take(&bag, &request.client, &rates, &request.dedup_id, left).await
+            current
+                .dispatcher
+                .check_and_take(&bag, &request.client, &rates, &request.dedup_id, left)
+                .await
         } else {
             (current.dispatcher.check(&bag, left).await, Vec::new())
         };
-        let refused = decision.charges.iter().zip(&taken).any(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused);
+        let refused = decision
+            .charges
+            .iter()
+            .zip(&taken)
+            .any(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused);
         match refused {
             true => self.metrics.checked(Verdict::Deny, Because::Quota),
             false => self.metrics.checked(decision.verdict, decision.because),
@@ -104,15 +140,24 @@ impl Service {
         Ok(wire::check_response(decision, grants, set))
     }
 
-    async fn spend(&self, request: &v1::QuotaRequest, left: Duration) -> Result<v1::QuotaResponse, Status> {
+    async fn spend(
+        &self,
+        request: &v1::QuotaRequest,
+        left: Duration,
+    ) -> Result<v1::QuotaResponse, Status> {
         if request.asks.len() > ASKS {
             let problem = format!("{} asks, at most {ASKS} in one call", request.asks.len());
             return Err(self.malformed(Method::Quota, Malformed::new("asks", problem)));
         }
         let asks: Vec<QuotaAsk<'_>> = request.asks.iter().map(ask).collect();
         let current = self.live.current();
-        let taken = current.dispatcher.quota(&asks, &request.client, &request.dedup_id, left).await;
-        Ok(v1::QuotaResponse { grants: taken.iter().map(|taken| self.grant(taken)).collect() })
+        let taken = current
+            .dispatcher
+            .quota(&asks, &request.client, &request.dedup_id, left)
+            .await;
+        Ok(v1::QuotaResponse {
+            grants: taken.iter().map(|taken| self.grant(taken)).collect(),
+        })
     }
 
     fn grant(&self, taken: &Taken) -> v1::Grant {
@@ -146,7 +191,11 @@ impl Service {
     }
 
     /// Runs `work`; a panic in it ends it and nothing else. The panic hook has told the log.
-    async fn contained<T>(&self, method: Method, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    async fn contained<T>(
+        &self,
+        method: Method,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
         let mut work = pin!(work);
         let answer = std::future::poll_fn(|context| {
             match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -157,7 +206,9 @@ impl Service {
         });
         answer.await.unwrap_or_else(|| {
             self.metrics.failed(method, Failure::Panicked);
-            Err(Status::internal("answering this call failed; see Mixer's log"))
+            Err(Status::internal(
+                "answering this call failed; see Mixer's log",
+            ))
         })
     }
 }
@@ -172,7 +223,11 @@ impl Drop for Place<'_> {
 }
 
 fn rate(rate: &v1::Rate) -> Rate<'_> {
-    Rate { quota: &rate.quota, key: &rate.key, per_second: rate.per_second }
+    Rate {
+        quota: &rate.quota,
+        key: &rate.key,
+        per_second: rate.per_second,
+    }
 }
 
 fn ask(ask: &v1::Ask) -> QuotaAsk<'_> {
@@ -191,7 +246,9 @@ fn ask(ask: &v1::Ask) -> QuotaAsk<'_> {
 ///
 /// gRPC over HTTP/2: up to eight digits and a unit of H, M, S, m, u or n.
 fn left(metadata: &MetadataMap) -> Duration {
-    let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
+    let timeout = metadata
+        .get("grpc-timeout")
+        .and_then(|value| value.to_str().ok());
     timeout.and_then(parse_timeout).unwrap_or(PATIENCE)
 }
 

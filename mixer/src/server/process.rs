@@ -4,12 +4,31 @@ use mixer_adapter::Exposition;
 
 /// Reads the figures and writes them.
 pub(super) fn expose(page: &mut Exposition) {
-    if let Some((cpu_seconds, memory_bytes)) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(figures) {
-        page.counter("process_cpu_seconds", "User and system CPU time", &[], cpu_seconds);
-        page.gauge("process_resident_memory_bytes", "Resident memory", &[], memory_bytes);
+    if let Some((cpu_seconds, memory_bytes)) = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .as_deref()
+        .and_then(figures)
+    {
+        page.counter(
+            "process_cpu_seconds",
+            "User and system CPU time",
+            &[],
+            cpu_seconds,
+        );
+        page.gauge(
+            "process_resident_memory_bytes",
+            "Resident memory",
+            &[],
+            memory_bytes,
+        );
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        page.gauge("process_open_fds", "Open file descriptors", &[], open.count() as f64);
+        page.gauge(
+            "process_open_fds",
+            "Open file descriptors",
+            &[],
+            open.count() as f64,
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use prost::Message;
 use self::seen::Seen;
 use super::metrics::{Dropped, Metrics};
 use super::wire::{Batch, Malformed};
-use crate::dispatch::report::{self, Untold};
+use crate::dispatch::report::{self, Account};
 use crate::live::Current;
 
 mod seen;
@@ -56,7 +56,12 @@ struct Job {
 
 impl Reports {
     /// Works in the background until `tasks` end. At most `most_bytes` of batches wait.
-    pub(crate) fn start(most_bytes: usize, clock: Clock, metrics: Arc<Metrics>, tasks: &Tasks) -> Self {
+    pub(crate) fn start(
+        most_bytes: usize,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        tasks: &Tasks,
+    ) -> Self {
         let (queue, mut jobs) = queue::bounded::<Job>(WAITING);
         let bytes = Arc::new(AtomicUsize::new(0));
         let reports = Self {
@@ -86,8 +91,10 @@ impl Reports {
         service: Option<Arc<str>>,
     ) -> Result<(), NotTaken> {
         let size = request.encoded_len();
-        let batch = Batch::new(request, &current.snapshot().set.vocabulary).map_err(NotTaken::Malformed)?;
-        let (client, sequence, dropped) = (batch.client().to_owned(), batch.sequence(), batch.dropped());
+        let batch =
+            Batch::new(request, &current.snapshot().set.vocabulary).map_err(NotTaken::Malformed)?;
+        let (client, sequence, dropped) =
+            (batch.client().to_owned(), batch.sequence(), batch.dropped());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.is_new(&client, sequence) {
             self.metrics.batches_repeated.add(1);
@@ -98,7 +105,13 @@ impl Reports {
             return Err(NotTaken::Full);
         }
         self.metrics.batches_waiting.add(1);
-        if !self.queue.offer(Job { batch, size, service, current, _working: self.working.guard() }) {
+        if !self.queue.offer(Job {
+            batch,
+            size,
+            service,
+            current,
+            _working: self.working.guard(),
+        }) {
             self.metrics.batches_waiting.add(-1);
             self.bytes.fetch_sub(size, Ordering::AcqRel);
             return Err(NotTaken::Full);
@@ -119,19 +132,24 @@ impl Reports {
 impl Job {
     async fn work(&self, clock: &Clock, metrics: &Metrics) {
         let snapshot = &**self.current.snapshot();
-        let mut untold = Untold::default();
+        let mut account = Account::default();
         let (aggregates, decisions) = (self.batch.aggregates(), self.batch.decisions());
-        untold.add(report::counted(snapshot, &aggregates, &decisions).await);
+        account.add(report::counted(snapshot, &aggregates, &decisions).await);
         for records in self.batch.records().chunks(TOGETHER) {
             let arenas = self.batch.arenas(records);
-            let happened = self.batch.happened(records, &arenas, &snapshot.set.vocabulary);
+            let happened = self
+                .batch
+                .happened(records, &arenas, &snapshot.set.vocabulary);
             metrics.records.add(happened.len() as u64);
             // A record that does not say whose it is can be shown nowhere.
             metrics.dropped(Dropped::Client, (records.len() - happened.len()) as u64);
-            untold.add(report::recorded(snapshot, &happened, self.service.as_deref(), clock.wall()).await);
+            account.add(
+                report::recorded(snapshot, &happened, self.service.as_deref(), clock.wall()).await,
+            );
         }
-        metrics.dropped(Dropped::Adapter, untold.lost);
-        for (document, count) in untold.unevaluated {
+        metrics.spans.add(account.spans);
+        metrics.dropped(Dropped::Adapter, account.lost);
+        for (document, count) in account.unevaluated {
             metrics.unevaluated(&snapshot.set.telemetry[document].name, count);
         }
     }

@@ -66,7 +66,8 @@ pub(crate) struct Watching {
 pub(crate) struct TooMany;
 
 /// States for one proxy.
-pub(crate) type States = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, tonic::Status>> + Send>>;
+pub(crate) type States =
+    Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, tonic::Status>> + Send>>;
 
 impl Announcement {
     /// What `current` means for proxies; `before` is what they were told last.
@@ -76,7 +77,10 @@ impl Announcement {
             Some(before) if *before.common == common => before.common.clone(),
             _ => Arc::new(common),
         };
-        Self { current: current.clone(), common }
+        Self {
+            current: current.clone(),
+            common,
+        }
     }
 }
 
@@ -85,9 +89,20 @@ impl Common {
         let (outbound, rest) = snapshot.outbound_scopes();
         let mesh = std::iter::once(snapshot.set.mesh.canonical());
         Self {
-            outbound: outbound.iter().map(|(service, scope)| wire::scope(service, scope)).collect(),
+            outbound: outbound
+                .iter()
+                .map(|(service, scope)| wire::scope(service, scope))
+                .collect(),
             outbound_default: wire::scope("", &rest),
-            documents: mesh.chain(snapshot.set.services.iter().map(|service| service.canonical())).collect(),
+            documents: mesh
+                .chain(
+                    snapshot
+                        .set
+                        .services
+                        .iter()
+                        .map(|service| service.canonical()),
+                )
+                .collect(),
         }
     }
 }
@@ -95,7 +110,12 @@ impl Common {
 impl Subscribers {
     /// At most `most` at once.
     pub(crate) fn new(most: usize, metrics: Arc<Metrics>) -> Self {
-        Self { most, next: AtomicU64::new(0), watching: Mutex::default(), metrics }
+        Self {
+            most,
+            next: AtomicU64::new(0),
+            watching: Mutex::default(),
+            metrics,
+        }
     }
 
     /// The states of a proxy whose own service `request` describes; they end when Mixer does.
@@ -106,8 +126,15 @@ impl Subscribers {
     ) -> Result<Result<States, TooMany>, Malformed> {
         let service = own_service(&request, &live.current())?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let Some(place) = Place::take(self, id, &request.client, service) else { return Ok(Err(TooMany)) };
-        let mut sent = Sent { inbound: request.inbound, last: None, version: 0, place };
+        let Some(place) = Place::take(self, id, &request.client, service) else {
+            return Ok(Err(TooMany));
+        };
+        let mut sent = Sent {
+            inbound: request.inbound,
+            last: None,
+            version: 0,
+            place,
+        };
         let news = WatchStream::new(live.news()).map_while(|news| news);
         let metrics = self.metrics.clone();
         let states = news.filter_map(move |news| {
@@ -120,13 +147,22 @@ impl Subscribers {
 
     /// Everybody who watches.
     pub(crate) fn list(&self) -> Vec<Watching> {
-        self.watching.lock().unwrap_or_else(PoisonError::into_inner).streams.values().cloned().collect()
+        self.watching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .streams
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// The service whose proxy `client` is, if it watches here.
     pub(crate) fn service_of(&self, client: &str) -> Option<Arc<str>> {
         let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        watching.newest.get(client).and_then(|id| watching.streams.get(id)?.service.clone())
+        watching
+            .newest
+            .get(client)
+            .and_then(|id| watching.streams.get(id)?.service.clone())
     }
 }
 
@@ -175,19 +211,42 @@ struct Place {
 }
 
 impl Place {
-    fn take(subscribers: &Arc<Subscribers>, id: u64, client: &str, service: Option<Arc<str>>) -> Option<Self> {
-        let mut watching = subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(
+        subscribers: &Arc<Subscribers>,
+        id: u64,
+        client: &str,
+        service: Option<Arc<str>>,
+    ) -> Option<Self> {
+        let mut watching = subscribers
+            .watching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if watching.streams.len() >= subscribers.most {
             return None;
         }
         watching.newest.insert(client.to_owned(), id);
-        watching.streams.insert(id, Watching { client: client.to_owned(), service, version: 0, revision: String::new() });
+        watching.streams.insert(
+            id,
+            Watching {
+                client: client.to_owned(),
+                service,
+                version: 0,
+                revision: String::new(),
+            },
+        );
         subscribers.metrics.subscribers.add(1);
-        Some(Self { subscribers: subscribers.clone(), id })
+        Some(Self {
+            subscribers: subscribers.clone(),
+            id,
+        })
     }
 
     fn sent(&self, version: u64, revision: &str) {
-        let mut watching = self.subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watching = self
+            .subscribers
+            .watching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(watching) = watching.streams.get_mut(&self.id) {
             watching.version = version;
             watching.revision.replace_range(.., revision);
@@ -197,7 +256,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut watching = self.subscribers.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watching = self
+            .subscribers
+            .watching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(ended) = watching.streams.remove(&self.id)
             && watching.newest.get(&ended.client) == Some(&self.id)
         {
@@ -207,7 +270,10 @@ impl Drop for Place {
     }
 }
 
-fn own_service(request: &v1::WatchRequest, current: &Current) -> Result<Option<Arc<str>>, Malformed> {
+fn own_service(
+    request: &v1::WatchRequest,
+    current: &Current,
+) -> Result<Option<Arc<str>>, Malformed> {
     let arena = Arena::new("inbound", &request.inbound)?;
     let bag = arena.bag("inbound", &current.snapshot().set.vocabulary)?;
     Ok(match bag.value(vocabulary::DESTINATION_SERVICE) {
@@ -224,13 +290,19 @@ fn inbound_scope(inbound: &[v1::Attribute], current: &Current) -> Result<v1::Sco
         Some(Value::String(service)) => service,
         _ => "",
     };
-    Ok(wire::scope(service, &current.snapshot().scope(At::Inbound, &bag)))
+    Ok(wire::scope(
+        service,
+        &current.snapshot().scope(At::Inbound, &bag),
+    ))
 }
 
 /// What applies to requests that a declared service receives.
 pub(crate) fn service_scope(snapshot: &Snapshot, service: &Service) -> Scope {
     let mut bag = AttributeBag::new();
-    bag.set(vocabulary::DESTINATION_SERVICE, Value::String(&service.name));
+    bag.set(
+        vocabulary::DESTINATION_SERVICE,
+        Value::String(&service.name),
+    );
     if let Some(namespace) = &service.namespace {
         bag.set(vocabulary::DESTINATION_NAMESPACE, Value::String(namespace));
     }
@@ -260,5 +332,11 @@ pub(crate) fn whole_revision(snapshot: &Snapshot) -> Arc<str> {
         add(&policy.selector.canonical());
     }
     add(&snapshot.scope(At::Inbound, &AttributeBag::new()).revision);
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
 }

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use mixer_attributes::{Attribute, AttributeBag, AttributeId, Duration, Dynamic, Timestamp, Value, Vocabulary};
+use mixer_attributes::{
+    Attribute, AttributeBag, AttributeId, Duration, Dynamic, Timestamp, Value, Vocabulary,
+};
 use mixer_proto::v1;
 
 mod attributes;
@@ -31,7 +33,10 @@ pub struct Malformed {
 impl Malformed {
     /// `problem` with `field`.
     pub fn new(field: impl Into<String>, problem: impl Into<Cow<'static, str>>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -45,7 +50,11 @@ impl From<Malformed> for tonic::Status {
 type Problem = Cow<'static, str>;
 
 /// The attribute that an id or a name means. `None`: one of a newer peer.
-fn known<'v>(id: u32, name: &str, vocabulary: &'v Vocabulary) -> Result<Option<&'v Attribute>, Problem> {
+fn known<'v>(
+    id: u32,
+    name: &str,
+    vocabulary: &'v Vocabulary,
+) -> Result<Option<&'v Attribute>, Problem> {
     match (id, name) {
         (0, "") => Err("has neither id nor name".into()),
         (0, name) => Ok(vocabulary.by_name(name)),
@@ -65,7 +74,11 @@ fn shown(id: u32, name: &str) -> String {
 }
 
 /// Sets an attribute whose value has the declared type and was not given before.
-fn set<'a>(bag: &mut AttributeBag<'a>, attribute: &Attribute, value: Value<'a>) -> Result<(), Problem> {
+fn set<'a>(
+    bag: &mut AttributeBag<'a>,
+    attribute: &Attribute,
+    value: Value<'a>,
+) -> Result<(), Problem> {
     if value.kind() != attribute.kind {
         return Err(format!("is {}, must be {}", value.kind(), attribute.kind).into());
     }
@@ -82,7 +95,9 @@ fn timestamp(time: v1::Time) -> Result<Timestamp, Problem> {
     let v1::Time { seconds, nanos } = time;
     match RANGE.contains(&seconds) && nanos < 1_000_000_000 {
         true => Ok(Timestamp { seconds, nanos }),
-        false => Err(format!("{seconds} s and {nanos} ns is no timestamp of the years 1 to 9999").into()),
+        false => {
+            Err(format!("{seconds} s and {nanos} ns is no timestamp of the years 1 to 9999").into())
+        }
     }
 }
 
@@ -92,7 +107,9 @@ fn duration(time: v1::Time) -> Result<Duration, Problem> {
     let v1::Time { seconds, nanos } = time;
     match (-MOST..=MOST).contains(&seconds) && nanos < 1_000_000_000 {
         true => Ok(Duration { seconds, nanos }),
-        false => Err(format!("{seconds} s and {nanos} ns is no duration of at most 10,000 years").into()),
+        false => {
+            Err(format!("{seconds} s and {nanos} ns is no duration of at most 10,000 years").into())
+        }
     }
 }
 
@@ -109,7 +126,8 @@ fn ip(bytes: &[u8]) -> Result<IpAddr, Problem> {
 
 /// A JSON text; nested at most 128 deep (serde_json's bound).
 fn tree(text: &str) -> Result<Dynamic, Problem> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("is no JSON text: {error}"))?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("is no JSON text: {error}"))?;
     Ok(grow(value))
 }
 
@@ -124,7 +142,10 @@ fn grow(value: serde_json::Value) -> Dynamic {
         serde_json::Value::String(text) => Dynamic::String(text),
         serde_json::Value::Array(items) => Dynamic::List(items.into_iter().map(grow).collect()),
         serde_json::Value::Object(members) => {
-            let mut members: Vec<_> = members.into_iter().map(|(key, value)| (key, grow(value))).collect();
+            let mut members: Vec<_> = members
+                .into_iter()
+                .map(|(key, value)| (key, grow(value)))
+                .collect();
             members.sort_by(|a, b| a.0.cmp(&b.0));
             Dynamic::Map(members)
         }
@@ -133,5 +154,8 @@ fn grow(value: serde_json::Value) -> Dynamic {
 
 /// A span of time on the wire.
 fn time(span: std::time::Duration) -> v1::Time {
-    v1::Time { seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX), nanos: span.subsec_nanos() }
+    v1::Time {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: span.subsec_nanos(),
+    }
 }

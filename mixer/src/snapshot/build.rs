@@ -13,7 +13,7 @@ use mixer_documents::{
 use mixer_runtime::Tasks;
 
 use super::{Facts, Snapshot, Surroundings, facts};
-use crate::dispatch::Installed;
+use crate::dispatch::{Installed, report};
 
 pub(super) fn build(
     set: Arc<PolicySet>,
@@ -27,6 +27,7 @@ pub(super) fn build(
         .map(|document| install(document, registry, surroundings, &mut problems))
         .collect();
     check_capabilities(&set, &adapters, &mut problems);
+    declare_standard(&set, &adapters, &mut problems);
     let metrics = declare_metrics(&set, &adapters, &mut problems);
     if !problems.is_empty() {
         problems.extend(set.warnings.list.iter().cloned());
@@ -239,6 +240,31 @@ fn check_capabilities(
             .chain(telemetry.traces.map(|traces| traces.to))
         {
             need(to, can_report, what, telemetry.span);
+        }
+    }
+}
+
+/// Tells the adapter for the standard metrics which these are; another type of adapter under its name is an error.
+fn declare_standard(
+    set: &PolicySet,
+    adapters: &[Option<Installed>],
+    problems: &mut Vec<Diagnostic>,
+) {
+    let pairs = set.adapters.iter().zip(adapters);
+    for (document, adapter) in pairs.filter(|(document, _)| &*document.name == report::STANDARD) {
+        if let Some(adapter) = adapter
+            && let Err(Invalid { problems: found }) = report::declare_standard(adapter)
+        {
+            problems.extend(found.into_iter().map(|problem| Diagnostic {
+                severity: Severity::Error,
+                message: format!(
+                    "adapter `{}` is given the standard metrics: {}",
+                    document.name, problem.message
+                ),
+                span: document.span,
+                label: None,
+                help: Vec::new(),
+            }));
         }
     }
 }

@@ -55,22 +55,34 @@ pub(super) fn line<'a>(
             return None;
         }
     }
-    let mut fields: Vec<(Cow<'a, str>, OwnedValue)> = Vec::with_capacity(FIELDS.len() + spec.fields.len() + 1);
+    let mut fields: Vec<(Cow<'a, str>, OwnedValue)> =
+        Vec::with_capacity(FIELDS.len() + spec.fields.len() + 1);
     for (name, attribute) in FIELDS {
         if let Some(value) = one.bag.value(attribute).and_then(owned) {
             fields.push((name.into(), value));
         }
     }
     if let Some(trace) = &one.trace {
-        fields.push(("trace_id".into(), OwnedValue::String(format!("{:032x}", trace.trace_id))));
+        fields.push((
+            "trace_id".into(),
+            OwnedValue::String(format!("{:032x}", trace.trace_id)),
+        ));
     }
     for (name, expression) in &spec.fields {
-        match expression.evaluate(evaluation).ok().and_then(|value| value.to_owned_value()) {
+        match expression
+            .evaluate(evaluation)
+            .ok()
+            .and_then(|value| value.to_owned_value())
+        {
             Some(value) => fields.push((Cow::Borrowed(name), value)),
             None => *failures += 1,
         }
     }
-    let time = one.bag.value(v::REQUEST_TIME).and_then(system_time).unwrap_or(now);
+    let time = one
+        .bag
+        .value(v::REQUEST_TIME)
+        .and_then(system_time)
+        .unwrap_or(now);
     Some(LogEntry { time, fields })
 }
 

@@ -25,11 +25,16 @@ pub(super) fn sample<'a>(
     }
     let number = match &spec.value {
         None => Some(1.0),
-        Some(value) => value.evaluate(evaluation).ok().and_then(|value| value.as_number()),
+        Some(value) => value
+            .evaluate(evaluation)
+            .ok()
+            .and_then(|value| value.as_number()),
     };
     // A counter that falls, and what is no number, would spoil the series for good.
     let only_rises = matches!(spec.kind, MetricKind::Counter);
-    let Some(number) = number.filter(|number| number.is_finite() && (!only_rises || *number >= 0.0)) else {
+    let Some(number) =
+        number.filter(|number| number.is_finite() && (!only_rises || *number >= 0.0))
+    else {
         failed();
         return None;
     };
@@ -48,5 +53,9 @@ pub(super) fn sample<'a>(
             }
         });
     }
-    Some(Sample { metric: definition, labels, value })
+    Some(Sample {
+        metric: definition,
+        labels,
+        value,
+    })
 }

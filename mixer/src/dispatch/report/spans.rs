@@ -42,15 +42,26 @@ pub(super) fn span<'a>(
     let source = text(bag, v::SOURCE_WORKLOAD).or(text(bag, v::SOURCE_SERVICE_ACCOUNT));
     let (kind, own, peer) = match at {
         At::Inbound => (SpanKind::Server, destination.or(service), source),
-        At::Outbound => (SpanKind::Client, source.or(service), destination.or(text(bag, v::REQUEST_HOST))),
+        At::Outbound => (
+            SpanKind::Client,
+            source.or(service),
+            destination.or(text(bag, v::REQUEST_HOST)),
+        ),
     };
-    let name = match (text(bag, v::API_SERVICE), text(bag, v::API_OPERATION), text(bag, v::REQUEST_METHOD)) {
+    let name = match (
+        text(bag, v::API_SERVICE),
+        text(bag, v::API_OPERATION),
+        text(bag, v::REQUEST_METHOD),
+    ) {
         (Some(service), Some(operation), _) => format!("{service}/{operation}").into(),
         (_, _, Some(method)) => format!("{method} {}", destination.unwrap_or(UNKNOWN)).into(),
         _ => Cow::Borrowed(destination.unwrap_or(UNKNOWN)),
     };
     let mut tags: Vec<(Cow<'a, str>, Cow<'a, str>)> = vec![("component".into(), "proxy".into())];
-    tags.extend(TAGS.iter().filter_map(|(tag, attribute)| Some(((*tag).into(), shown(bag.value(*attribute)?)?))));
+    tags.extend(
+        TAGS.iter()
+            .filter_map(|(tag, attribute)| Some(((*tag).into(), shown(bag.value(*attribute)?)?))),
+    );
     let duration = match bag.value(v::RESPONSE_DURATION) {
         Some(Value::Duration(span)) => span.to_std().unwrap_or_default(),
         _ => Duration::ZERO,
@@ -64,7 +75,10 @@ pub(super) fn span<'a>(
         service: own.unwrap_or(UNKNOWN).into(),
         peer: peer.map(Cow::Borrowed),
         name,
-        start: bag.value(v::REQUEST_TIME).and_then(system_time).unwrap_or(now),
+        start: bag
+            .value(v::REQUEST_TIME)
+            .and_then(system_time)
+            .unwrap_or(now),
         duration,
         error: failed(bag),
         tags,
@@ -73,7 +87,8 @@ pub(super) fn span<'a>(
 
 /// A server's fault, or a gRPC call that did not end well.
 fn failed(bag: &AttributeBag<'_>) -> bool {
-    let code = matches!(bag.value(v::RESPONSE_CODE), Some(Value::Int(code)) if code >= 500 || code == 0);
+    let code =
+        matches!(bag.value(v::RESPONSE_CODE), Some(Value::Int(code)) if code >= 500 || code == 0);
     code || matches!(bag.value(v::RESPONSE_GRPC_STATUS), Some(Value::Int(status)) if status != 0)
 }
 
@@ -96,6 +111,8 @@ fn shown(value: Value<'_>) -> Option<Cow<'_, str>> {
 
 /// A timestamp as the standard library has it; none before the epoch.
 pub(super) fn system_time(value: Value<'_>) -> Option<SystemTime> {
-    let Value::Timestamp(time) = value else { return None };
+    let Value::Timestamp(time) = value else {
+        return None;
+    };
     UNIX_EPOCH.checked_add(Duration::new(u64::try_from(time.seconds).ok()?, time.nanos))
 }

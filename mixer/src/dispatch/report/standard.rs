@@ -8,7 +8,15 @@ use mixer_attributes::standard::{BYTES_BUCKETS, DURATION_MS_BUCKETS, LABELS};
 
 use super::{Aggregate, Enforced, Observed};
 
-const DECISION_LABELS: [&str; 7] = ["destination_service", "policy", "rule", "verdict", "because", "cached", "shadow"];
+const DECISION_LABELS: [&str; 7] = [
+    "destination_service",
+    "policy",
+    "rule",
+    "verdict",
+    "because",
+    "cached",
+    "shadow",
+];
 
 static DEFINITIONS: LazyLock<[MetricDefinition; 6]> = LazyLock::new(|| {
     let define = |name: &str, help: &str, kind, labels: &[&str]| MetricDefinition {
@@ -20,11 +28,36 @@ static DEFINITIONS: LazyLock<[MetricDefinition; 6]> = LazyLock::new(|| {
     let milliseconds = MetricKind::Histogram(DURATION_MS_BUCKETS.to_vec());
     let bytes = MetricKind::Histogram(BYTES_BUCKETS.to_vec());
     [
-        define("istio_requests", "Requests, or TCP connections opened", MetricKind::Counter, &LABELS),
-        define("istio_request_duration_milliseconds", "From the request's head to the response's end", milliseconds, &LABELS),
-        define("istio_request_bytes", "Body bytes of requests", bytes.clone(), &LABELS),
-        define("istio_response_bytes", "Body bytes of responses", bytes, &LABELS),
-        define("mixer_decisions", "Decisions that proxies enforced, cached ones included", MetricKind::Counter, &DECISION_LABELS),
+        define(
+            "istio_requests",
+            "Requests, or TCP connections opened",
+            MetricKind::Counter,
+            &LABELS,
+        ),
+        define(
+            "istio_request_duration_milliseconds",
+            "From the request's head to the response's end",
+            milliseconds,
+            &LABELS,
+        ),
+        define(
+            "istio_request_bytes",
+            "Body bytes of requests",
+            bytes.clone(),
+            &LABELS,
+        ),
+        define(
+            "istio_response_bytes",
+            "Body bytes of responses",
+            bytes,
+            &LABELS,
+        ),
+        define(
+            "mixer_decisions",
+            "Decisions that proxies enforced, cached ones included",
+            MetricKind::Counter,
+            &DECISION_LABELS,
+        ),
         define(
             "mixer_decision_failures",
             "Requests for which no decision could be had, and what stood in for it",
@@ -42,9 +75,19 @@ pub(super) fn definitions() -> &'static [MetricDefinition] {
 /// The samples of one series.
 pub(super) fn requests<'a>(aggregate: &Aggregate<'a>, samples: &mut Vec<Sample<'a>>) {
     let [requests, duration, request_bytes, response_bytes, ..] = &*DEFINITIONS;
-    let labels = || aggregate.labels.iter().map(|value| Cow::Borrowed(*value)).collect();
+    let labels = || {
+        aggregate
+            .labels
+            .iter()
+            .map(|value| Cow::Borrowed(*value))
+            .collect()
+    };
     if aggregate.requests > 0 {
-        samples.push(Sample { metric: requests, labels: labels(), value: SampleValue::Add(aggregate.requests as f64) });
+        samples.push(Sample {
+            metric: requests,
+            labels: labels(),
+            value: SampleValue::Add(aggregate.requests as f64),
+        });
     }
     let histograms = [
         (duration, aggregate.duration_ms),
@@ -53,7 +96,11 @@ pub(super) fn requests<'a>(aggregate: &Aggregate<'a>, samples: &mut Vec<Sample<'
     ];
     for (metric, Observed { buckets, sum }) in histograms {
         if buckets.iter().any(|count| *count > 0) {
-            samples.push(Sample { metric, labels: labels(), value: SampleValue::Buckets(buckets, sum) });
+            samples.push(Sample {
+                metric,
+                labels: labels(),
+                value: SampleValue::Buckets(buckets, sum),
+            });
         }
     }
 }
@@ -79,7 +126,11 @@ pub(super) fn decisions<'a>(enforced: &Enforced<'a>, samples: &mut Vec<Sample<'a
     };
     if enforced.count > 0 {
         let labels = labels.iter().map(|value| Cow::Borrowed(*value)).collect();
-        samples.push(Sample { metric, labels, value: SampleValue::Add(enforced.count as f64) });
+        samples.push(Sample {
+            metric,
+            labels,
+            value: SampleValue::Add(enforced.count as f64),
+        });
     }
 }
 
@@ -89,7 +140,10 @@ mod tests {
 
     #[test]
     fn every_sample_has_a_value_for_each_label_of_its_metric() {
-        let observed = Observed { buckets: &[1], sum: 0.2 };
+        let observed = Observed {
+            buckets: &[1],
+            sum: 0.2,
+        };
         let aggregate = Aggregate {
             labels: ["x"; LABELS.len()],
             requests: 1,
@@ -111,18 +165,43 @@ mod tests {
         let mut samples = Vec::new();
         requests(&aggregate, &mut samples);
         decisions(&enforced, &mut samples);
-        decisions(&Enforced { failure: "cold", verdict: "deny", ..enforced }, &mut samples);
-        let names: Vec<_> = samples.iter().map(|sample| sample.metric.name.as_str()).collect();
-        let declared: Vec<_> = definitions().iter().map(|definition| definition.name.as_str()).collect();
+        decisions(
+            &Enforced {
+                failure: "cold",
+                verdict: "deny",
+                ..enforced
+            },
+            &mut samples,
+        );
+        let names: Vec<_> = samples
+            .iter()
+            .map(|sample| sample.metric.name.as_str())
+            .collect();
+        let declared: Vec<_> = definitions()
+            .iter()
+            .map(|definition| definition.name.as_str())
+            .collect();
         assert_eq!(names, declared);
-        assert!(samples.iter().all(|sample| sample.labels.len() == sample.metric.labels.len()));
+        assert!(
+            samples
+                .iter()
+                .all(|sample| sample.labels.len() == sample.metric.labels.len())
+        );
     }
 
     #[test]
     fn nothing_that_happened_zero_times_makes_a_series() {
-        let none = Observed { buckets: &[0, 0], sum: 0.0 };
-        let aggregate =
-            Aggregate { labels: ["x"; LABELS.len()], requests: 0, duration_ms: none, request_bytes: none, response_bytes: none };
+        let none = Observed {
+            buckets: &[0, 0],
+            sum: 0.0,
+        };
+        let aggregate = Aggregate {
+            labels: ["x"; LABELS.len()],
+            requests: 0,
+            duration_ms: none,
+            request_bytes: none,
+            response_bytes: none,
+        };
         let mut samples = Vec::new();
         requests(&aggregate, &mut samples);
         assert!(samples.is_empty());

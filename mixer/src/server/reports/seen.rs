@@ -27,7 +27,9 @@ struct Window {
 impl Seen {
     /// Whether the batch was not noted before.
     pub(super) fn is_new(&self, client: &str, sequence: u64) -> bool {
-        let Some(window) = self.clients.get(client) else { return true };
+        let Some(window) = self.clients.get(client) else {
+            return true;
+        };
         match window.highest.checked_sub(sequence) {
             None => true,
             Some(behind) => behind < 64 && window.recent >> behind & 1 == 0,
@@ -39,9 +41,17 @@ impl Seen {
         if self.clients.len() >= CLIENTS && !self.clients.contains_key(&client) {
             self.forget(now);
         }
-        let window = self.clients.entry(client).or_insert(Window { highest: sequence, recent: 0, heard: now });
+        let window = self.clients.entry(client).or_insert(Window {
+            highest: sequence,
+            recent: 0,
+            heard: now,
+        });
         if let Some(ahead) = sequence.checked_sub(window.highest) {
-            window.recent = u32::try_from(ahead).ok().and_then(|ahead| window.recent.checked_shl(ahead)).unwrap_or(0) | 1;
+            window.recent = u32::try_from(ahead)
+                .ok()
+                .and_then(|ahead| window.recent.checked_shl(ahead))
+                .unwrap_or(0)
+                | 1;
             window.highest = sequence;
         } else if window.highest - sequence < 64 {
             window.recent |= 1 << (window.highest - sequence);
@@ -51,9 +61,11 @@ impl Seen {
 
     /// Makes room: drops who is silent, or else the half that is silent for longest.
     fn forget(&mut self, now: Instant) {
-        self.clients.retain(|_, window| window.heard + SILENCE > now);
+        self.clients
+            .retain(|_, window| window.heard + SILENCE > now);
         if self.clients.len() >= CLIENTS {
-            let mut heard: Vec<Instant> = self.clients.values().map(|window| window.heard).collect();
+            let mut heard: Vec<Instant> =
+                self.clients.values().map(|window| window.heard).collect();
             let (_, middle, _) = heard.select_nth_unstable(CLIENTS / 2);
             let middle = *middle;
             self.clients.retain(|_, window| window.heard > middle);

@@ -14,18 +14,26 @@ pub(crate) struct Batch(v1::ReportRequest);
 
 impl Batch {
     /// Checks everything; the first thing that is wrong is said.
-    pub(crate) fn new(request: v1::ReportRequest, vocabulary: &Vocabulary) -> Result<Self, Malformed> {
+    pub(crate) fn new(
+        request: v1::ReportRequest,
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, Malformed> {
         if request.client.is_empty() {
-            return Err(Malformed::new("client", "must name the client: batches are counted once per client and sequence"));
+            return Err(Malformed::new(
+                "client",
+                "must name the client: batches are counted once per client and sequence",
+            ));
         }
         let strings = Strings(&request.strings);
         for (at, aggregate) in request.aggregates.iter().enumerate() {
-            check_aggregate(aggregate, strings)
-                .map_err(|(field, problem)| Malformed::new(format!("aggregates[{at}].{field}"), problem))?;
+            check_aggregate(aggregate, strings).map_err(|(field, problem)| {
+                Malformed::new(format!("aggregates[{at}].{field}"), problem)
+            })?;
         }
         for (at, decision) in request.decisions.iter().enumerate() {
-            check_decision(decision, strings)
-                .map_err(|(field, problem)| Malformed::new(format!("decisions[{at}].{field}"), problem))?;
+            check_decision(decision, strings).map_err(|(field, problem)| {
+                Malformed::new(format!("decisions[{at}].{field}"), problem)
+            })?;
         }
         for (at, record) in request.records.iter().enumerate() {
             let field = format!("records[{at}]");
@@ -89,8 +97,12 @@ impl Batch {
 
     /// What the bags of `records` refer to.
     pub(crate) fn arenas<'m>(&'m self, records: &'m [v1::Record]) -> Vec<RecordArena<'m>> {
-        let arenas = records.iter().map(|record| RecordArena::new("", self.strings(), record));
-        arenas.map(|arena| arena.expect("the batch was checked")).collect()
+        let arenas = records
+            .iter()
+            .map(|record| RecordArena::new("", self.strings(), record));
+        arenas
+            .map(|arena| arena.expect("the batch was checked"))
+            .collect()
     }
 
     /// The requests that `records` are about, without those that do not say which side reports them.
@@ -103,12 +115,24 @@ impl Batch {
         let pairs = records.iter().zip(arenas);
         pairs
             .filter_map(|(record, arena)| {
-                let bag = arena.bag("", vocabulary).expect("the batch was checked with the same vocabulary");
+                let bag = arena
+                    .bag("", vocabulary)
+                    .expect("the batch was checked with the same vocabulary");
                 let span = record.trace.as_ref().map(|span| {
-                    let (trace_id, span_id, parent_id) = trace("", span).expect("the batch was checked");
-                    Trace { trace_id, span_id, parent_id, shared: span.shared }
+                    let (trace_id, span_id, parent_id) =
+                        trace("", span).expect("the batch was checked");
+                    Trace {
+                        trace_id,
+                        span_id,
+                        parent_id,
+                        shared: span.shared,
+                    }
                 });
-                Some(Happened { at: reporter(&bag)?, bag, trace: span })
+                Some(Happened {
+                    at: reporter(&bag)?,
+                    bag,
+                    trace: span,
+                })
             })
             .collect()
     }
@@ -118,35 +142,68 @@ impl Batch {
     }
 }
 
-fn check_aggregate(aggregate: &v1::Aggregate, strings: Strings<'_>) -> Result<(), (&'static str, Problem)> {
+fn check_aggregate(
+    aggregate: &v1::Aggregate,
+    strings: Strings<'_>,
+) -> Result<(), (&'static str, Problem)> {
     if aggregate.labels.len() != LABELS.len() {
-        let problem = format!("{} values, must be one for each of the {} labels", aggregate.labels.len(), LABELS.len());
+        let problem = format!(
+            "{} values, must be one for each of the {} labels",
+            aggregate.labels.len(),
+            LABELS.len()
+        );
         return Err(("labels", problem.into()));
     }
     for index in &aggregate.labels {
-        strings.text(*index).map_err(|problem| ("labels", problem))?;
+        strings
+            .text(*index)
+            .map_err(|problem| ("labels", problem))?;
     }
     let histograms = [
-        ("duration_ms", &aggregate.duration_ms, DURATION_MS_BUCKETS.len()),
-        ("request_bytes", &aggregate.request_bytes, BYTES_BUCKETS.len()),
-        ("response_bytes", &aggregate.response_bytes, BYTES_BUCKETS.len()),
+        (
+            "duration_ms",
+            &aggregate.duration_ms,
+            DURATION_MS_BUCKETS.len(),
+        ),
+        (
+            "request_bytes",
+            &aggregate.request_bytes,
+            BYTES_BUCKETS.len(),
+        ),
+        (
+            "response_bytes",
+            &aggregate.response_bytes,
+            BYTES_BUCKETS.len(),
+        ),
     ];
     for (field, histogram, bounds) in histograms {
-        let Some(v1::Histogram { buckets, sum }) = histogram else { continue };
+        let Some(v1::Histogram { buckets, sum }) = histogram else {
+            continue;
+        };
         if buckets.len() > bounds + 1 {
-            return Err((field, format!("{} buckets, there are {}", buckets.len(), bounds + 1).into()));
+            return Err((
+                field,
+                format!("{} buckets, there are {}", buckets.len(), bounds + 1).into(),
+            ));
         }
         if !sum.is_finite() || *sum < 0.0 {
             return Err((field, format!("a sum of {sum} cannot be added").into()));
         }
-        if buckets.iter().try_fold(0u64, |sum, count| sum.checked_add(*count)).is_none() {
+        if buckets
+            .iter()
+            .try_fold(0u64, |sum, count| sum.checked_add(*count))
+            .is_none()
+        {
             return Err((field, "more observations than can be counted".into()));
         }
     }
     Ok(())
 }
 
-fn check_decision(count: &v1::DecisionCount, strings: Strings<'_>) -> Result<(), (&'static str, Problem)> {
+fn check_decision(
+    count: &v1::DecisionCount,
+    strings: Strings<'_>,
+) -> Result<(), (&'static str, Problem)> {
     let indices = [
         ("destination", count.destination),
         ("policy", count.policy),
@@ -163,7 +220,10 @@ fn check_decision(count: &v1::DecisionCount, strings: Strings<'_>) -> Result<(),
 }
 
 fn observed(histogram: Option<&v1::Histogram>) -> Observed<'_> {
-    histogram.map_or(Observed::default(), |histogram| Observed { buckets: &histogram.buckets, sum: histogram.sum })
+    histogram.map_or(Observed::default(), |histogram| Observed {
+        buckets: &histogram.buckets,
+        sum: histogram.sum,
+    })
 }
 
 fn verdict(verdict: v1::Verdict) -> &'static str {

@@ -6,11 +6,21 @@ use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
 
 use super::time;
-use crate::dispatch::{Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict};
+use crate::dispatch::{
+    Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict,
+};
 
 /// The answer to a Check. `set` is the one that decided.
-pub(crate) fn check_response(decision: Decision, grants: Vec<v1::Grant>, set: &PolicySet) -> v1::CheckResponse {
-    let charges = decision.charges.into_iter().map(|made| charge(made, set)).collect();
+pub(crate) fn check_response(
+    decision: Decision,
+    grants: Vec<v1::Grant>,
+    set: &PolicySet,
+) -> v1::CheckResponse {
+    let charges = decision
+        .charges
+        .into_iter()
+        .map(|made| charge(made, set))
+        .collect();
     let referenced = decision.referenced.iter();
     let decision = v1::Decision {
         verdict: verdict(decision.verdict).into(),
@@ -27,12 +37,17 @@ pub(crate) fn check_response(decision: Decision, grants: Vec<v1::Grant>, set: &P
         shadow: decision.shadow.into_iter().map(shadow).collect(),
         headers: decision.headers.into_iter().map(header).collect(),
         charges,
-        referenced: referenced.map(|(read, present)| reference(read, *present, &set.vocabulary)).collect(),
+        referenced: referenced
+            .map(|(read, present)| reference(read, *present, &set.vocabulary))
+            .collect(),
         valid_for: decision.valid_for.map(time),
         valid_uses: decision.valid_uses,
         id: decision.id,
     };
-    v1::CheckResponse { decision: Some(decision), grants }
+    v1::CheckResponse {
+        decision: Some(decision),
+        grants,
+    }
 }
 
 /// What became of one charge.
@@ -143,11 +158,18 @@ fn reference(reference: &Reference, present: bool, vocabulary: &Vocabulary) -> v
         false => (reference.attribute.number().into(), String::new()),
         true => (0, name(reference.attribute, vocabulary)),
     };
-    v1::Reference { id, name, key: reference.key.as_deref().map(str::to_owned), present }
+    v1::Reference {
+        id,
+        name,
+        key: reference.key.as_deref().map(str::to_owned),
+        present,
+    }
 }
 
 fn name(id: AttributeId, vocabulary: &Vocabulary) -> String {
-    let declared = vocabulary.by_id(id).expect("a set's expressions read its own vocabulary");
+    let declared = vocabulary
+        .by_id(id)
+        .expect("a set's expressions read its own vocabulary");
     declared.name.clone()
 }
 
