@@ -15,6 +15,8 @@ mod attributes;
 mod batch;
 mod decision;
 mod records;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use attributes::Arena;
 pub(crate) use batch::Batch;
