@@ -1,1 +1,136 @@
 //! What was loaded: a compiled set of documents and the adapters it names.
+//!
+//! A snapshot is built whole or not at all and never changes; a reload builds another and swaps. Building does no I/O beyond the
+//! documents' own directory and runs no task, so that `mixer validate` builds exactly what `mixer serve` would serve; adapters
+//! begin their work when the snapshot comes into force ([`Snapshot::start`]).
+
+mod build;
+mod facts;
+mod revision;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_adapter::{HttpClient, Keep, MetricDefinition, Registry};
+use mixer_attributes::{AttributeBag, AttributeId};
+use mixer_documents::{Applicable, At, Diagnostics, PolicySet, Scope, Sources};
+use mixer_runtime::{Clock, Random};
+
+use crate::dispatch::{Installed, Ledger};
+
+pub(crate) use facts::Facts;
+
+/// One set of documents, with its adapters.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The documents.
+    pub set: Arc<PolicySet>,
+    /// The adapters, in the order of [`PolicySet::adapters`].
+    pub adapters: Vec<Arc<Installed>>,
+    /// What the metrics of each telemetry document are, in the order of [`PolicySet::telemetry`] and of its `metrics`; their
+    /// adapters know them.
+    pub metrics: Vec<Vec<MetricDefinition>>,
+    /// In the order of [`PolicySet::policies`].
+    pub(crate) facts: Vec<Facts>,
+    /// What finding the applicable policies consults.
+    pub(crate) consulted: Vec<(AttributeId, Option<String>)>,
+    tcp: HashSet<Arc<str>>,
+    quotas: HashMap<Arc<str>, (usize, usize)>,
+    asked_outbound: Vec<usize>,
+}
+
+/// What snapshots share and outlives them: time, randomness, the network, what adapters keep over a reload, and who holds quota.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Arc<Random>,
+    /// HTTP for adapters.
+    pub http: HttpClient,
+    /// What adapters keep over a reload.
+    pub keep: Keep,
+    /// Who holds quota in advance.
+    pub ledger: Arc<Ledger>,
+    /// Where adapters' tasks run.
+    pub handle: tokio::runtime::Handle,
+}
+
+impl Snapshot {
+    /// Loads documents and builds the adapters they name. `Err` holds every problem found in either.
+    pub fn build(
+        sources: Sources,
+        registry: &Registry,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Diagnostics> {
+        let set = mixer_documents::load(sources)?;
+        build::build(Arc::new(set), registry, surroundings)
+    }
+
+    /// Lets the adapters begin their background work; once, when it comes into force and before it is shared.
+    pub fn start(&mut self) {
+        for adapter in &mut self.adapters {
+            let adapter = Arc::get_mut(adapter).expect("a snapshot is started before it is shared");
+            adapter.start();
+        }
+    }
+
+    /// Lets the adapters send what they buffered and end their work, when it is no longer in force; each within `deadline`.
+    pub async fn stop(&self, deadline: Duration) {
+        for adapter in &self.adapters {
+            adapter.stop(deadline).await;
+        }
+    }
+
+    /// The adapter of that name.
+    pub fn adapter(&self, name: &str) -> Option<&Arc<Installed>> {
+        self.adapters
+            .iter()
+            .find(|adapter| &**adapter.name() == name)
+    }
+
+    /// The policy and quota indices of the quota with this id.
+    pub fn quota(&self, id: &str) -> Option<(usize, usize)> {
+        self.quotas.get(id).copied()
+    }
+
+    /// What a proxy must know before it asks about the destination that `bag` describes; its revision is the one that decisions
+    /// carry.
+    pub fn scope(&self, at: At, bag: &AttributeBag<'_>) -> Scope {
+        let applicable = self.set.applicable(at, bag);
+        Scope {
+            revision: self.revision(at, &applicable, bag),
+            ..applicable.scope.clone()
+        }
+    }
+
+    /// [`PolicySet::outbound_scopes`], with the revisions that decisions carry.
+    pub fn outbound_scopes(&self) -> (Vec<(Arc<str>, Scope)>, Scope) {
+        let (mut scopes, mut rest) = self.set.outbound_scopes();
+        for (name, scope) in &mut scopes {
+            scope.revision = self.outbound_revision(&scope.revision, Some(name));
+        }
+        rest.revision = self.outbound_revision(&rest.revision, None);
+        (scopes, rest)
+    }
+
+    /// Whether `service` is declared to speak TCP, so that nothing of a request is known.
+    pub(crate) fn is_tcp(&self, service: &str) -> bool {
+        !self.tcp.is_empty() && self.tcp.contains(service)
+    }
+
+    /// The revision of a decision; see [`mod@revision`].
+    pub(crate) fn revision(
+        &self,
+        at: At,
+        applicable: &Applicable,
+        bag: &AttributeBag<'_>,
+    ) -> Arc<str> {
+        revision::revision(self, at, applicable, bag)
+    }
+
+    fn outbound_revision(&self, base: &Arc<str>, service: Option<&str>) -> Arc<str> {
+        revision::combined(self, base, &self.asked_outbound, service)
+    }
+}
