@@ -3,4 +3,12 @@
 //! Mixer and its proxy are used as users have them, as processes behind their command lines: what a test sees is what an
 //! operator sees. Nothing here knows a type of theirs but the wire.
 
+pub mod binaries;
+pub mod http;
+pub mod mesh;
+pub mod ports;
+pub mod process;
+pub mod servers;
+pub mod service;
 pub mod tidy;
+pub mod wait;
