@@ -7,25 +7,45 @@ use std::sync::OnceLock;
 
 use crate::tidy::Tree;
 
-/// How a program is built.
+/// How a program is built and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
+pub enum How {
     /// Quick to build: what promises are tested with.
-    Dev,
-    /// What users run: what is measured.
-    Release,
+    Tested,
+    /// As users run it, on one core: what is measured.
+    Measured {
+        /// The core's number.
+        core: usize,
+    },
 }
 
-/// The path of the program `name` (`mixer`, `mixer-proxy`, or a program of this crate).
+impl How {
+    /// A command that runs the program `name`.
+    pub fn command(self, name: &str) -> Command {
+        match self {
+            Self::Tested => Command::new(program(name, self)),
+            Self::Measured { core } => pinned(core, program(name, self)),
+        }
+    }
+}
+
+/// A command that runs `program` on one core; the process it starts is the program itself.
+pub fn pinned(core: usize, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command
+}
+
+/// The path of the program `name` (`mixer` or `mixer-proxy`).
 ///
 /// # Panics
 /// When it does not build, with what cargo says.
-pub fn program(name: &str, profile: Profile) -> &'static Path {
-    static DEV: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    static RELEASE: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    let built = match profile {
-        Profile::Dev => DEV.get_or_init(|| build(&[])),
-        Profile::Release => RELEASE.get_or_init(|| build(&["--release"])),
+pub fn program(name: &str, how: How) -> &'static Path {
+    static TESTED: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    static MEASURED: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let built = match how {
+        How::Tested => TESTED.get_or_init(|| build(&[])),
+        How::Measured { .. } => MEASURED.get_or_init(|| build(&["--release"])),
     };
     built
         .get(name)

@@ -3,11 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::binaries::{Profile, program};
+use crate::binaries::How;
 use crate::http::{Answer, fetch};
 use crate::process::Process;
 use crate::{ports, wait};
@@ -47,34 +46,23 @@ pub struct Mixer {
     /// Where it tells of itself.
     pub admin: SocketAddr,
     documents: PathBuf,
-    profile: Profile,
+    how: How,
     process: Process,
 }
 
 impl Mixer {
     /// Starts Mixer over `documents` and waits until it is ready.
     pub async fn serve(documents: &Documents) -> Self {
-        Self::start(documents.path(), ports::free(), ports::free(), Profile::Dev).await
+        Self::serve_as(How::Tested, documents).await
     }
 
-    /// As [`Mixer::serve`], built as users have it.
-    pub async fn serve_release(documents: &Documents) -> Self {
-        Self::start(
-            documents.path(),
-            ports::free(),
-            ports::free(),
-            Profile::Release,
-        )
-        .await
+    /// As [`Mixer::serve`], built and run as told.
+    pub async fn serve_as(how: How, documents: &Documents) -> Self {
+        Self::start(how, documents.path(), ports::free(), ports::free()).await
     }
 
-    async fn start(
-        documents: &Path,
-        grpc: SocketAddr,
-        admin: SocketAddr,
-        profile: Profile,
-    ) -> Self {
-        let mut command = Command::new(program("mixer", profile));
+    async fn start(how: How, documents: &Path, grpc: SocketAddr, admin: SocketAddr) -> Self {
+        let mut command = how.command("mixer");
         command.arg("serve").arg(documents);
         command
             .arg("--grpc")
@@ -86,7 +74,7 @@ impl Mixer {
             grpc,
             admin,
             documents: documents.to_owned(),
-            profile,
+            how,
             process,
         };
         mixer.ready().await;
@@ -101,7 +89,7 @@ impl Mixer {
     /// Ends it at once and starts another over the same documents, at the same addresses.
     pub async fn restart(&mut self) {
         self.process.kill();
-        *self = Self::start(&self.documents, self.grpc, self.admin, self.profile).await;
+        *self = Self::start(self.how, &self.documents, self.grpc, self.admin).await;
     }
 
     /// Its process.
@@ -149,8 +137,8 @@ impl ProxyConfig {
     }
 
     /// Starts it, without waiting until it is ready.
-    pub fn launch(self, profile: Profile) -> Proxy {
-        let mut command = Command::new(program("mixer-proxy", profile));
+    pub fn launch(self, how: How) -> Proxy {
+        let mut command = how.command("mixer-proxy");
         command.arg("--service").arg(&self.service);
         for (flag, addr) in [
             ("--app", self.app),
@@ -170,7 +158,7 @@ impl ProxyConfig {
 
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> Proxy {
-        let mut proxy = self.launch(Profile::Dev);
+        let mut proxy = self.launch(How::Tested);
         proxy.ready().await;
         proxy
     }

@@ -271,7 +271,9 @@ async fn a_request_cannot_hide_a_second_one() {
 async fn raw_until_quiet(to: SocketAddr, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(to)
+            .await
+            .expect("the proxy listens");
         let mut answer = Vec::new();
         if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
             // A reset after an answer is an end too.

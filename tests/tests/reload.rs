@@ -250,10 +250,7 @@ async fn a_directory_with_a_mistake_does_not_start_and_exits_with_3() {
         "products.yaml",
         policy("products", "a rule").replace("for:", "fro:"),
     )]);
-    let mut command = std::process::Command::new(mixer_tests::binaries::program(
-        "mixer",
-        mixer_tests::binaries::Profile::Dev,
-    ));
+    let mut command = mixer_tests::binaries::How::Tested.command("mixer");
     command.arg("serve").arg(documents.path()).args([
         "--grpc",
         "127.0.0.1:0",

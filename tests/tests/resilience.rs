@@ -230,7 +230,7 @@ async fn a_proxy_that_never_heard_from_mixer_is_not_ready_and_lets_nothing_pass(
     let app = Service::echo("app").await;
     let config = ProxyConfig::new("closed.shop", app.addr, ports::free());
     let (inbound, admin) = (config.inbound, config.admin);
-    let _proxy = config.launch(mixer_tests::binaries::Profile::Dev);
+    let _proxy = config.launch(mixer_tests::binaries::How::Tested);
     let ready = wait::until("the proxy listens", async || {
         mixer_tests::http::fetch(admin, "/healthz/ready").await.ok()
     })
