@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::installed;
+use crate::binaries::pinned;
 use crate::http::fetch;
 use crate::process::Process;
 use crate::{ports, wait};
@@ -31,15 +32,17 @@ pub enum Duties {
 }
 
 impl Envoy {
-    /// Starts it in front of `upstream`, with one worker thread.
-    pub async fn start(upstream: SocketAddr, duties: Duties) -> Self {
+    /// Starts it in front of `upstream`, with one worker thread; with `core`, on that core alone.
+    pub async fn start(upstream: SocketAddr, duties: Duties, core: Option<usize>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let (addr, admin) = (ports::free(), ports::free());
         let log = folder.path().join("access.log");
         let config = config(addr, admin, upstream, duties, &log.to_string_lossy());
         let file = folder.path().join("envoy.yaml");
         fs::write(&file, config).expect("the temporary directory can be written to");
-        let mut command = Command::new(installed("envoy"));
+        let program = installed("envoy");
+        let mut command =
+            core.map_or_else(|| Command::new(&program), |core| pinned(core, &program));
         command.arg("-c").arg(&file).args([
             "--concurrency",
             "1",
