@@ -2,8 +2,8 @@
 
 use super::Source;
 
-/// Servers that `tests/servers/install` brings; what an ignored test may need.
-const SERVERS: &[&str] = &["prometheus", "zipkin", "envoy", "h2load", "wrk"];
+/// Servers that `tests/run` brings; what an ignored test may need.
+const SERVERS: &[&str] = &["prometheus", "zipkin", "envoy"];
 
 /// In any text. Each is split, so that this file may hold it.
 const NOWHERE: &[(&str, &str)] = &[
