@@ -162,7 +162,6 @@ async fn prometheus_tools_find_no_fault_with_what_is_exposed() {
             "mixer, as sidecars expose it",
             mesh.mixer.admin("/stats/prometheus").await,
         ),
-        ("proxy", mesh.products.admin("/metrics").await),
     ] {
         assert!(answer.status.is_success(), "{name}: {answer:?}");
         assert_eq!(
