@@ -136,7 +136,7 @@ fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Pr
                 .error(
                     document.span,
                     format!(
-                        "there is already a {} `{}`",
+                        "the {} `{}` is there already",
                         document.kind.key(),
                         document.name
                     ),
