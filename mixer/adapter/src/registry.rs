@@ -70,7 +70,8 @@ fn build<A: Adapter>(
 ) -> Result<Handler, Invalid> {
     let config = match config {
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
-        given => given,
+        serde_json::Value::Object(given) => serde_json::Value::Object(given),
+        _ => return Err(Invalid::one("", "must be a map of keys and values")),
     };
     let config = serde_path_to_error::deserialize(config).map_err(|error| {
         // `.` is what the whole configuration is called there.
