@@ -8,7 +8,7 @@ mod build;
 mod facts;
 mod revision;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use mixer_runtime::{Clock, Random};
 
 use crate::dispatch::{Installed, Ledger};
 
+pub(crate) use build::env;
 pub(crate) use facts::Facts;
 
 /// One set of documents, with its adapters.
@@ -31,12 +32,19 @@ pub struct Snapshot {
     /// What the metrics of each telemetry document are, in the order of [`PolicySet::telemetry`] and of its `metrics`; their
     /// adapters know them.
     pub metrics: Vec<Vec<MetricDefinition>>,
+    pub(crate) index: Arc<Index>,
+}
+
+/// What is worked out of a set once.
+#[derive(Debug)]
+pub(crate) struct Index {
     /// In the order of [`PolicySet::policies`].
     pub(crate) facts: Vec<Facts>,
     /// What finding the applicable policies consults.
     pub(crate) consulted: Vec<(AttributeId, Option<String>)>,
-    tcp: HashSet<Arc<str>>,
+    /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
+    /// Adapters that outbound policies ask.
     asked_outbound: Vec<usize>,
 }
 
@@ -55,6 +63,21 @@ pub struct Surroundings {
     pub ledger: Arc<Ledger>,
     /// Where adapters' tasks run.
     pub handle: tokio::runtime::Handle,
+}
+
+impl Surroundings {
+    /// Of a Mixer that starts, on the tokio runtime of `handle`.
+    pub fn new(clock: Clock, random: Random, handle: tokio::runtime::Handle) -> Self {
+        let http = HttpClient::new(clock.clone());
+        Self {
+            clock,
+            random: Arc::new(random),
+            http,
+            keep: Keep::default(),
+            ledger: Arc::default(),
+            handle,
+        }
+    }
 }
 
 impl Snapshot {
@@ -83,6 +106,16 @@ impl Snapshot {
         }
     }
 
+    /// The same documents with other adapters, in the same order: what tests of policies ask instead.
+    pub(crate) fn with_adapters(&self, adapters: Vec<Arc<Installed>>) -> Self {
+        Self {
+            set: self.set.clone(),
+            adapters,
+            metrics: Vec::new(),
+            index: self.index.clone(),
+        }
+    }
+
     /// The adapter of that name.
     pub fn adapter(&self, name: &str) -> Option<&Arc<Installed>> {
         self.adapters
@@ -92,7 +125,7 @@ impl Snapshot {
 
     /// The policy and quota indices of the quota with this id.
     pub fn quota(&self, id: &str) -> Option<(usize, usize)> {
-        self.quotas.get(id).copied()
+        self.index.quotas.get(id).copied()
     }
 
     /// What a proxy must know before it asks about the destination that `bag` describes; its revision is the one that decisions
@@ -100,7 +133,7 @@ impl Snapshot {
     pub fn scope(&self, at: At, bag: &AttributeBag<'_>) -> Scope {
         let applicable = self.set.applicable(at, bag);
         Scope {
-            revision: self.revision(at, &applicable, bag),
+            revision: self.revision(at, &applicable),
             ..applicable.scope.clone()
         }
     }
@@ -108,29 +141,19 @@ impl Snapshot {
     /// [`PolicySet::outbound_scopes`], with the revisions that decisions carry.
     pub fn outbound_scopes(&self) -> (Vec<(Arc<str>, Scope)>, Scope) {
         let (mut scopes, mut rest) = self.set.outbound_scopes();
-        for (name, scope) in &mut scopes {
-            scope.revision = self.outbound_revision(&scope.revision, Some(name));
+        for (_, scope) in &mut scopes {
+            scope.revision = self.outbound_revision(&scope.revision);
         }
-        rest.revision = self.outbound_revision(&rest.revision, None);
+        rest.revision = self.outbound_revision(&rest.revision);
         (scopes, rest)
     }
 
-    /// Whether `service` is declared to speak TCP, so that nothing of a request is known.
-    pub(crate) fn is_tcp(&self, service: &str) -> bool {
-        !self.tcp.is_empty() && self.tcp.contains(service)
-    }
-
     /// The revision of a decision; see [`mod@revision`].
-    pub(crate) fn revision(
-        &self,
-        at: At,
-        applicable: &Applicable,
-        bag: &AttributeBag<'_>,
-    ) -> Arc<str> {
-        revision::revision(self, at, applicable, bag)
+    pub(crate) fn revision(&self, at: At, applicable: &Applicable) -> Arc<str> {
+        revision::revision(self, at, applicable)
     }
 
-    fn outbound_revision(&self, base: &Arc<str>, service: Option<&str>) -> Arc<str> {
-        revision::combined(self, base, &self.asked_outbound, service)
+    fn outbound_revision(&self, base: &Arc<str>) -> Arc<str> {
+        revision::combined(self, base, &self.index.asked_outbound)
     }
 }
