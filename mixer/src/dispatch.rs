@@ -183,7 +183,7 @@ struct Groups {
 
 impl Deciding<'_> {
     fn first_pass(&mut self, applicable: &Applicable) -> First {
-        for (attribute, key) in &self.snapshot.consulted {
+        for (attribute, key) in &self.snapshot.index.consulted {
             self.evaluation.touch(*attribute, key.as_deref());
         }
         let mut guards = Vec::new();

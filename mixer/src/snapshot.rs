@@ -19,6 +19,7 @@ use mixer_runtime::{Clock, Random};
 
 use crate::dispatch::{Installed, Ledger};
 
+pub(crate) use build::env;
 pub(crate) use facts::Facts;
 
 /// One set of documents, with its adapters.
@@ -31,12 +32,21 @@ pub struct Snapshot {
     /// What the metrics of each telemetry document are, in the order of [`PolicySet::telemetry`] and of its `metrics`; their
     /// adapters know them.
     pub metrics: Vec<Vec<MetricDefinition>>,
+    pub(crate) index: Arc<Index>,
+}
+
+/// What is worked out of a set once.
+#[derive(Debug)]
+pub(crate) struct Index {
     /// In the order of [`PolicySet::policies`].
     pub(crate) facts: Vec<Facts>,
     /// What finding the applicable policies consults.
     pub(crate) consulted: Vec<(AttributeId, Option<String>)>,
+    /// Services declared to speak TCP.
     tcp: HashSet<Arc<str>>,
+    /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
+    /// Adapters that outbound policies ask.
     asked_outbound: Vec<usize>,
 }
 
@@ -55,6 +65,21 @@ pub struct Surroundings {
     pub ledger: Arc<Ledger>,
     /// Where adapters' tasks run.
     pub handle: tokio::runtime::Handle,
+}
+
+impl Surroundings {
+    /// Of a Mixer that starts, on the tokio runtime of `handle`.
+    pub fn new(clock: Clock, random: Random, handle: tokio::runtime::Handle) -> Self {
+        let http = HttpClient::new(clock.clone());
+        Self {
+            clock,
+            random: Arc::new(random),
+            http,
+            keep: Keep::default(),
+            ledger: Arc::default(),
+            handle,
+        }
+    }
 }
 
 impl Snapshot {
@@ -83,6 +108,16 @@ impl Snapshot {
         }
     }
 
+    /// The same documents with other adapters, in the same order: what tests of policies ask instead.
+    pub(crate) fn with_adapters(&self, adapters: Vec<Arc<Installed>>) -> Self {
+        Self {
+            set: self.set.clone(),
+            adapters,
+            metrics: Vec::new(),
+            index: self.index.clone(),
+        }
+    }
+
     /// The adapter of that name.
     pub fn adapter(&self, name: &str) -> Option<&Arc<Installed>> {
         self.adapters
@@ -92,7 +127,7 @@ impl Snapshot {
 
     /// The policy and quota indices of the quota with this id.
     pub fn quota(&self, id: &str) -> Option<(usize, usize)> {
-        self.quotas.get(id).copied()
+        self.index.quotas.get(id).copied()
     }
 
     /// What a proxy must know before it asks about the destination that `bag` describes; its revision is the one that decisions
@@ -117,7 +152,7 @@ impl Snapshot {
 
     /// Whether `service` is declared to speak TCP, so that nothing of a request is known.
     pub(crate) fn is_tcp(&self, service: &str) -> bool {
-        !self.tcp.is_empty() && self.tcp.contains(service)
+        !self.index.tcp.is_empty() && self.index.tcp.contains(service)
     }
 
     /// The revision of a decision; see [`mod@revision`].
@@ -131,6 +166,6 @@ impl Snapshot {
     }
 
     fn outbound_revision(&self, base: &Arc<str>, service: Option<&str>) -> Arc<str> {
-        revision::combined(self, base, &self.asked_outbound, service)
+        revision::combined(self, base, &self.index.asked_outbound, service)
     }
 }

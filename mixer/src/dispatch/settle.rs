@@ -312,7 +312,7 @@ impl<'a> Deciding<'a> {
             .filter(move |(at, rule)| {
                 rule.kind == kind
                     && (rule.mode == Mode::Enforce || group == Group::Shadow)
-                    && !(tcp && snapshot.facts[policy].rule_reads_request[*at])
+                    && !(tcp && snapshot.index.facts[policy].rule_reads_request[*at])
             })
             .map(|(at, _)| at)
     }

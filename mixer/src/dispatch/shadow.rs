@@ -28,16 +28,16 @@ impl<'a> Deciding<'a> {
         if applicable.shadow.is_empty()
             && !enforced
                 .clone()
-                .any(|at| self.snapshot.facts[*at].has_shadow_rules)
+                .any(|at| self.snapshot.index.facts[*at].has_shadow_rules)
         {
             return watching;
         }
         let doubted = self.doubted.take();
-        for &policy in enforced.filter(|at| self.snapshot.facts[**at].has_shadow_rules) {
+        for &policy in enforced.filter(|at| self.snapshot.index.facts[**at].has_shadow_rules) {
             let rules = &self.snapshot.set.policies[policy].rules;
             for (at, rule) in rules.iter().enumerate() {
                 if rule.mode == Mode::Shadow
-                    && !(self.tcp && self.snapshot.facts[policy].rule_reads_request[at])
+                    && !(self.tcp && self.snapshot.index.facts[policy].rule_reads_request[at])
                 {
                     self.watched(&mut watching, bag, |deciding| {
                         deciding.settle_alone(policy, at)

@@ -12,7 +12,7 @@ use mixer_documents::{
 };
 use mixer_runtime::Tasks;
 
-use super::{Facts, Snapshot, Surroundings, facts};
+use super::{Facts, Index, Snapshot, Surroundings, facts};
 use crate::dispatch::{Installed, report};
 
 pub(super) fn build(
@@ -65,14 +65,18 @@ pub(super) fn build(
         .collect();
     asked_outbound.sort_unstable();
     asked_outbound.dedup();
-    Ok(Snapshot {
+    let index = Index {
         tcp: tcp.map(|service| service.name.clone()).collect(),
         quotas: quotas.collect::<HashMap<_, _>>(),
-        adapters: adapters.into_iter().flatten().map(Arc::new).collect(),
         asked_outbound,
-        metrics,
         facts,
         consulted,
+    };
+    let adapters = adapters.into_iter().flatten().map(Arc::new).collect();
+    Ok(Snapshot {
+        adapters,
+        metrics,
+        index: Arc::new(index),
         set,
     })
 }

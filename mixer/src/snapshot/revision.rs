@@ -24,7 +24,7 @@ pub(super) fn revision(
     };
     let base = &applicable.scope.revision;
     if at == At::Outbound {
-        return combined(snapshot, base, &snapshot.asked_outbound, service);
+        return combined(snapshot, base, &snapshot.index.asked_outbound, service);
     }
     let policies = || {
         [&applicable.guards, &applicable.pool, &applicable.shadow]
@@ -32,7 +32,7 @@ pub(super) fn revision(
             .flatten()
     };
     let mut asked: Vec<usize> = policies()
-        .flat_map(|policy| &snapshot.facts[*policy].asks)
+        .flat_map(|policy| &snapshot.index.facts[*policy].asks)
         .copied()
         .collect();
     asked.sort_unstable();
