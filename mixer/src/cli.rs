@@ -6,6 +6,7 @@
 
 mod explain;
 mod loaded;
+mod serve;
 mod test;
 mod validate;
 
@@ -35,6 +36,7 @@ enum Verb {
     Validate(validate::Args),
     Test(test::Args),
     Explain(explain::Args),
+    Serve(serve::Args),
 }
 
 /// Does what the arguments of this process say.
@@ -55,5 +57,6 @@ pub fn run() -> ExitCode {
         Verb::Validate(args) => validate::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Serve(args) => serve::run(args),
     }
 }
