@@ -108,16 +108,9 @@ impl Leases {
 
     /// Takes what is held for the enforced ones of `charges`. All or nothing: on a refusal what was taken is put back.
     pub(crate) fn spend(&self, charges: &[Charge], now: Instant) -> Result<Bill, Refusal> {
-        let mut bill = Bill {
-            taken: Vec::new(),
-            missing: Vec::new(),
-            paid: 0,
-        };
-        for (at, charge) in charges
-            .iter()
-            .enumerate()
-            .filter(|(_, charge)| !charge.shadow)
-        {
+        let mut bill = Bill { taken: Vec::new(), missing: Vec::new(), paid: 0 };
+        let mut short = Vec::new();
+        for (at, charge) in charges.iter().enumerate().filter(|(_, charge)| !charge.shadow) {
             match self.take(charge, now) {
                 Taken::Paid(lot) => {
                     bill.paid += 1;
@@ -125,17 +118,15 @@ impl Leases {
                         bill.taken.push((at, lot));
                     }
                 }
-                Taken::Ask(ask) => bill.missing.push((at, ask)),
+                Taken::Short => short.push(at),
                 Taken::Refused(retry_after) => {
-                    // Nothing was asked for the others yet.
-                    bill.missing
-                        .iter()
-                        .for_each(|(_, ask)| self.unanswered(ask));
                     self.put_back(bill, charges);
                     return Err(Refusal { at, retry_after });
                 }
             }
         }
+        // Only now: an ask takes surplus along, and must be sent.
+        bill.missing = short.into_iter().map(|at| (at, self.ask_for(&charges[at], now))).collect();
         Ok(bill)
     }
 
@@ -145,8 +136,8 @@ impl Leases {
         match self.take(charge, now) {
             Taken::Paid(_) => ShadowCharge::Passes,
             Taken::Refused(_) => ShadowCharge::WouldRefuse,
-            Taken::Ask(ask) => {
-                self.enqueue(ask);
+            Taken::Short => {
+                self.enqueue(self.ask_for(charge, now));
                 ShadowCharge::Passes
             }
         }
@@ -181,6 +172,9 @@ impl Leases {
             }
         } else if let Some(counter) = find(&mut shard, hash, &ask.counter) {
             counter.answered(ask, grant, taken, sent, now);
+            let overflow = counter.overflow(now);
+            drop(shard);
+            overflow.into_iter().for_each(|ask| self.enqueue(ask));
         }
     }
 
@@ -189,17 +183,12 @@ impl Leases {
         let entered = self.with_counter(charge, now, |counter| {
             counter.spent(charge.cost, now);
             counter.enter(charge.cost, grant, true, sent, now);
+            counter.overflow(now)
         });
-        if entered.is_none() && grant.lease > 0 {
-            // There is no room to hold the lease.
-            let unused = Ask {
-                cost: 0,
-                lease: false,
-                unused: grant.lease,
-                ..self.plain_ask(charge)
-            };
-            self.background.offer(Waiting { ask: unused });
-        }
+        let unused = || Ask { cost: 0, unused: grant.lease, ..self.plain_ask(charge) };
+        // What nobody can hold goes back.
+        let back = entered.unwrap_or_else(|| (grant.lease > 0).then(unused));
+        back.into_iter().for_each(|ask| self.enqueue(ask));
     }
 
     /// `ask` has no answer.
@@ -218,12 +207,12 @@ impl Leases {
         .unwrap_or(false)
     }
 
-    /// How fast this client spends, for those of `counters` it spends from.
+    /// The rates to tell with a Check: of those of `counters` that want a lease.
     pub(crate) fn rates(&self, counters: Vec<CounterId>, now: Instant) -> Vec<(CounterId, f64)> {
         let rate = |id: CounterId| {
             let hash = self.hash(&id);
-            let rate = find(&mut self.shard(hash), hash, &id)?.rate(now);
-            (rate > 0.0).then_some((id, rate))
+            let rate = find(&mut self.shard(hash), hash, &id)?.rate_for_lease(self.ask_timeout, now)?;
+            Some((id, rate))
         };
         counters.into_iter().filter_map(rate).collect()
     }
@@ -266,16 +255,18 @@ impl Leases {
 
     fn take(&self, charge: &Charge, now: Instant) -> Taken {
         let taken = self.with_counter(charge, now, |counter| {
-            let taken = counter.take(charge, self.ask_timeout, now);
-            (taken, counter.refill(charge, self.ask_timeout, now))
+            let taken = counter.take(charge, now);
+            let refill = matches!(taken, Taken::Paid(_)).then(|| counter.refill(charge, self.ask_timeout, now));
+            (taken, refill.flatten())
         });
-        match taken {
-            Some((taken, refill)) => {
-                refill.into_iter().for_each(|ask| self.enqueue(ask));
-                taken
-            }
-            None => Taken::Ask(self.plain_ask(charge)),
-        }
+        let Some((taken, refill)) = taken else { return Taken::Short };
+        refill.into_iter().for_each(|ask| self.enqueue(ask));
+        taken
+    }
+
+    fn ask_for(&self, charge: &Charge, now: Instant) -> Ask {
+        self.with_counter(charge, now, |counter| counter.ask_for(charge, self.ask_timeout, now))
+            .unwrap_or_else(|| self.plain_ask(charge))
     }
 
     fn plain_ask(&self, charge: &Charge) -> Ask {
