@@ -256,16 +256,5 @@ fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
     }
 }
 
-/// An authority's host: lower case, without port and trailing dot.
-pub(crate) fn host_of(authority: &str) -> Cow<'_, str> {
-    let host = match authority.rsplit_once(':') {
-        // The last colon of a bracketed address without a port is inside the brackets.
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) => host,
-        _ => authority,
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
-}
-
 #[cfg(test)]
 mod tests;

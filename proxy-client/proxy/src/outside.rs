@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::uri::Authority;
 use tokio::net::lookup_host;
 
-use crate::attributes::host_of;
 use crate::headers::Malformed;
 use crate::reply::Reply;
 use crate::request::is_own;
@@ -22,8 +21,8 @@ const RESOLVE_FOR: Duration = Duration::from_secs(2);
 /// Hosts kept per thread.
 const HOSTS: usize = 1_024;
 
-/// The addresses of `authority`.
-pub(crate) async fn resolve(worker: &Rc<Worker>, authority: &str) -> Result<Arc<Addresses>, Reply> {
+/// The addresses of `authority`, whose host is `host`.
+pub(crate) async fn resolve(worker: &Rc<Worker>, authority: &str, host: &str) -> Result<Arc<Addresses>, Reply> {
     let now = worker.shared.clock.now();
     if let Some((addresses, until)) = worker.outside.borrow().get(authority)
         && *until > now
@@ -31,8 +30,7 @@ pub(crate) async fn resolve(worker: &Rc<Worker>, authority: &str) -> Result<Arc<
         return Ok(addresses.clone());
     }
     let parsed: Authority = authority.parse().map_err(|_| Malformed::BadHost)?;
-    let (host, port) = (host_of(authority), parsed.port_u16().unwrap_or(80));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = parsed.port_u16().unwrap_or(80);
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => match worker.shared.clock.within(RESOLVE_FOR, lookup_host((host, port))).await {

@@ -11,16 +11,17 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use mixer_attributes::AttributeBag;
+use mixer_attributes::host;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_client::{Answer, At, Because, DecisionSample, Scope, Verdict};
 use mixer_documents::Protocol as Declared;
 
-use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, host_of};
+use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
@@ -67,6 +68,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let at = connection.at;
 
     let authority = settle_host(&mut parts)?;
+    let authority = authority.as_ref().and_then(|authority| authority.to_str().ok());
+    let host = authority.and_then(host::normalize);
+    if host.is_none() && authority.is_some() {
+        return Err(Malformed::BadHost.into());
+    }
     let asked_upgrade = headers::strip_request(&mut parts.headers, parts.version == Version::HTTP_11)?;
     if at == At::Inbound {
         headers::strip_identity(&mut parts.headers);
@@ -77,7 +83,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
-    let (target, declared, keep_slash) = resolve(exchange, &routing, authority.as_deref()).await?;
+    let (target, declared, keep_slash) = resolve(exchange, &routing, authority.zip(host.as_deref())).await?;
     let service = match &exchange.destination {
         Destination::Own => shared.config.service.as_deref(),
         Destination::Service(upstream) => Some(&*upstream.service.name),
@@ -94,7 +100,6 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     let time = shared.clock.wall();
-    let host = authority.as_deref().map(host_of);
     let head = Head {
         method: parts.method.as_str(),
         raw_path: parts.uri.path(),
@@ -153,7 +158,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let http2 = matches!(declared, Some(Declared::Http2 | Declared::Grpc))
         || (parts.version == Version::HTTP_2 && exchange.protocol == Protocol::Grpc);
     let asked_upgrade = asked_upgrade.filter(|_| !http2);
-    address(&mut parts, http2, authority.as_deref(), rewritten)?;
+    address(&mut parts, http2, authority, rewritten)?;
     if let Some(to) = &asked_upgrade {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, to.clone());
@@ -197,39 +202,36 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
 }
 
 /// Who the request is for, as it says: the authority of its target, else its one Host header. Afterwards the Host header says
-/// the same. `None`: an HTTP/1.0 request need not say.
-fn settle_host(parts: &mut Parts) -> Result<Option<Cow<'static, str>>, Malformed> {
+/// the same. `None`: an HTTP/1.0 request need not say, and nobody need say more than nothing.
+fn settle_host(parts: &mut Parts) -> Result<Option<HeaderValue>, Malformed> {
     if parts.method == Method::CONNECT {
         return Err(Malformed::Connect);
     }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
+    let host = hosts.next().cloned();
     if hosts.next().is_some() {
         return Err(Malformed::SeveralHosts);
     }
-    let authority = match (parts.uri.authority(), host) {
-        (Some(authority), _) => authority.as_str().to_owned(),
-        (None, Some(host)) => host.to_str().map_err(|_| Malformed::BadHost)?.to_owned(),
-        (None, None) => String::new(),
+    let host = match parts.uri.authority() {
+        Some(authority) => {
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::BadHost)?;
+            parts.headers.insert(header::HOST, host.clone());
+            Some(host)
+        }
+        None if host.is_none() && parts.version == Version::HTTP_11 => return Err(Malformed::NoHost),
+        None => host,
     };
-    if authority.is_empty() {
-        return if host.is_none() && parts.version == Version::HTTP_11 { Err(Malformed::NoHost) } else { Ok(None) };
-    }
-    if authority.contains('@') || authority.parse::<Authority>().is_err() {
+    if host.as_ref().is_some_and(|host| host.to_str().is_err()) {
         return Err(Malformed::BadHost);
     }
-    if parts.uri.authority().is_some() {
-        let host = HeaderValue::from_str(&authority).map_err(|_| Malformed::BadHost)?;
-        parts.headers.insert(header::HOST, host);
-    }
-    Ok(Some(authority.into()))
+    Ok(host.filter(|host| !host.is_empty()))
 }
 
 /// Where the request goes, what is spoken there, and whether an encoded slash is kept.
 async fn resolve(
     exchange: &mut Exchange,
     routing: &Routing,
-    authority: Option<&str>,
+    asked: Option<(&str, &str)>,
 ) -> Result<(Target, Option<Declared>, bool), Reply> {
     let worker = &exchange.connection.worker;
     if exchange.connection.at == At::Inbound {
@@ -241,15 +243,15 @@ async fn resolve(
             own.is_some_and(|own| own.keep_encoded_slash),
         ));
     }
-    let authority = authority.ok_or(Malformed::NoHost)?;
+    let (authority, host) = asked.ok_or(Malformed::NoHost)?;
     if let Some(upstream) = routing.resolve(authority) {
         exchange.destination = Destination::Service(upstream.clone());
         return Ok((Target::Service(upstream.clone()), upstream.service.protocol, upstream.service.keep_encoded_slash));
     }
     if !routing.mesh.outbound_allow {
-        return Err(Reply::no_route(&host_of(authority)));
+        return Err(Reply::no_route(host));
     }
-    Ok((Target::Outside(outside::resolve(worker, authority).await?), None, false))
+    Ok((Target::Outside(outside::resolve(worker, authority, host).await?), None, false))
 }
 
 /// Asks Mixer whether the request may pass. `None`: nobody was asked, since there is none to ask or nothing to ask about.
@@ -335,7 +337,7 @@ fn request_id(high: u64, low: u64) -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("hex digits and dashes are visible ASCII")
 }
 
-/// For `SocketAddr` targets: whether `address` is one this proxy listens on.
+/// Whether `address` is one this proxy listens on.
 pub(crate) fn is_own(shared: &crate::shared::Shared, address: SocketAddr) -> bool {
     shared.bound.get().is_some_and(|bound| bound.contains(&address))
 }

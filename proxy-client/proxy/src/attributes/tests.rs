@@ -107,19 +107,3 @@ fn networks_of_any_length_contain_what_they_should() {
     assert!(contains(network("2001:db8::", 32), ip("2001:db8:1::")));
     assert!(!contains(network("2001:db8::", 32), ip("2001:db9::")));
 }
-
-#[test]
-fn an_authority_names_its_host() {
-    let table = [
-        ("Products.Shop.:8080", "products.shop"),
-        ("products.shop", "products.shop"),
-        ("products.shop.", "products.shop"),
-        ("[::1]:80", "[::1]"),
-        ("[::1]", "[::1]"),
-        ("10.0.0.1:80", "10.0.0.1"),
-        ("host:", "host"),
-    ];
-    for (authority, host) in table {
-        assert_eq!(host_of(authority), host, "{authority}");
-    }
-}
