@@ -1,6 +1,7 @@
 //! The client against a server that speaks `mixer.v1` over a real socket.
 
 mod check;
+mod failure;
 mod lease;
 mod report;
 mod server;
