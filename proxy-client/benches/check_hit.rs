@@ -3,6 +3,8 @@
 //! The measure to compare with is what one would write first: join the values that were read into one string and look
 //! that up. It knows one shape, no revision, no expiry and no presence.
 
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may")]
+
 #[path = "../tests/client/server.rs"]
 #[allow(dead_code)]
 mod server;

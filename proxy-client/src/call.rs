@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use mixer_runtime::{Clock, Random};
+use mixer_runtime::{Clock, Instant, Random};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::client::Grpc;
@@ -104,21 +104,21 @@ impl Calls {
         )
     }
 
-    /// Longest time until [`Calls::ask`] ends.
+    /// How long all questions of one request may take together.
     pub(crate) fn total_timeout(&self) -> Duration {
         self.total_timeout
     }
 
-    /// Asks, under the deadlines of Check and Quota; a second time if that may help.
+    /// Asks until then, under the deadlines of Check and Quota; a second time if that may help.
     pub(crate) async fn ask<R: Message + Default + 'static>(
         &self,
         path: PathAndQuery,
         question: Bytes,
+        until: Instant,
     ) -> Result<R, Unanswered> {
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(Unanswered::Overloaded);
         };
-        let until = self.clock.now() + self.total_timeout;
         for again in 0..self.tries {
             let left = until.since(self.clock.now());
             if left.is_zero() {

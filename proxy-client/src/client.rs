@@ -120,17 +120,19 @@ impl Client {
     /// Never waits longer than the configured time and never fails: what cannot be asked is answered by the failure mode.
     pub async fn check(&self, at: At, destination: Option<&str>, bag: &AttributeBag<'_>) -> Answer {
         let inner = &*self.inner;
-        match inner.answer_here(at, destination, bag) {
-            Here::Answered(answer) => answer,
-            Here::Unknown(place) => inner.ask_check(at, destination, bag, &place).await,
-            Here::Owes(place, entry, bill) => match inner.pay(&entry, bill).await {
-                Paid::Answered(answer) => answer,
-                Paid::OutOfDate => {
-                    inner.cache.forget(place.id, &place.shapes, bag);
-                    inner.ask_check(at, destination, bag, &place).await
-                }
-            },
+        let (place, owes) = match inner.answer_here(at, destination, bag) {
+            Here::Answered(answer) => return answer,
+            Here::Unknown(place) => (place, None),
+            Here::Owes(place, entry, bill) => (place, Some((entry, bill))),
+        };
+        let until = inner.clock.now() + inner.calls.total_timeout();
+        if let Some((entry, bill)) = owes {
+            match inner.pay(&entry, bill, until).await {
+                Paid::Answered(answer) => return answer,
+                Paid::OutOfDate => inner.cache.forget(place.id, &place.shapes, bag),
+            }
         }
+        inner.ask_check(at, destination, bag, &place, until).await
     }
 
     /// Where what happened is told.
@@ -234,6 +236,7 @@ impl Inner {
         destination: Option<&str>,
         bag: &AttributeBag<'_>,
         place: &Place,
+        until: Instant,
     ) -> Answer {
         let asked = self.clock.now();
         let rates = self.leases.rates(place.charged.counters(), asked);
@@ -248,7 +251,7 @@ impl Inner {
         Counters::count(&self.counters.check_calls);
         match self
             .calls
-            .ask::<v1::CheckResponse>(call::CHECK, request)
+            .ask::<v1::CheckResponse>(call::CHECK, request, until)
             .await
         {
             // Whatever made Mixer refuse the description came with the request: a caller must not open a door by it.

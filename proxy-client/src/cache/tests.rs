@@ -57,7 +57,7 @@ enum Policy {
     Read(Reference, Vec<(usize, Policy)>, Box<Policy>),
 }
 
-/// Decides, and says what was read. What is found is told apart the way a policy would: by what it shows.
+/// Decides, and says what was read.
 fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
     let mut read = Vec::new();
     let mut policy = policy;
@@ -65,12 +65,12 @@ fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
         match policy {
             Policy::Decide(number) => break *number,
             Policy::Read(reference, branches, otherwise) => {
-                let found = reference.find(bag);
-                read.push((reference.clone(), found.is_present()));
-                let shown = shown(&found);
+                let (seen, present) = seen(reference, bag);
+                read.push((reference.clone(), present));
+                let branch_of = |text: &str| text.bytes().map(usize::from).sum::<usize>() % 4;
                 let branch = branches
                     .iter()
-                    .find(|(byte, _)| shown.bytes().map(usize::from).sum::<usize>() % 4 == *byte);
+                    .find(|(number, _)| branch_of(&seen) == *number);
                 policy = branch.map_or(&**otherwise, |(_, next)| next);
             }
         }
@@ -78,14 +78,21 @@ fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
     decided(number, read)
 }
 
-fn shown(found: &held::Found<'_>) -> String {
-    match found {
-        held::Found::Unset => "unset".to_owned(),
-        held::Found::NoKey => "no key".to_owned(),
-        held::Found::Ambiguous => "twice".to_owned(),
-        held::Found::Text(text) => format!("{text:?}"),
-        held::Found::Tree(tree) => format!("{tree:?}"),
-        held::Found::Other(value) => format!("{value}"),
+/// What a policy sees at a reference, read without the cache's own reader: what differs here may decide differently.
+fn seen(reference: &Reference, bag: &AttributeBag<'_>) -> (String, bool) {
+    match (bag.value(reference.attribute), reference.key.as_deref()) {
+        (None, _) => ("error: no such attribute".to_owned(), false),
+        (Some(value), None) => (value.to_string(), true),
+        (Some(Value::Map(map)), Some(key)) => match map.lookup(key) {
+            MapEntry::Absent => ("error: no such key".to_owned(), false),
+            MapEntry::Ambiguous => ("error: given twice".to_owned(), true),
+            MapEntry::Value(text) => (text.into_owned(), true),
+        },
+        (Some(Value::Dynamic(tree)), Some(key)) => match tree.member(key) {
+            None => ("error: no such key".to_owned(), false),
+            Some(member) => (format!("{member:?}"), true),
+        },
+        (Some(value), Some(_)) => (value.to_string(), true),
     }
 }
 

@@ -36,10 +36,10 @@ impl Inner {
     }
 
     /// Asks for the charges that leases did not cover.
-    pub(super) async fn pay(&self, entry: &Entry, bill: Bill) -> Paid {
+    pub(super) async fn pay(&self, entry: &Entry, bill: Bill, until: Instant) -> Paid {
         let asks: Vec<Ask> = bill.missing.iter().map(|(_, ask)| ask.clone()).collect();
         let sent = self.clock.now();
-        let answered = self.ask_quota(&asks).await;
+        let answered = self.ask_quota(&asks, until).await;
         let now = self.clock.now();
         let charges = bill.missing.iter().map(|(at, _)| &entry.charges[*at]);
         let denial = match answered {
@@ -114,12 +114,16 @@ impl Inner {
         }
     }
 
-    pub(super) async fn ask_quota(&self, asks: &[Ask]) -> Result<Vec<Grant>, Failure> {
+    pub(super) async fn ask_quota(
+        &self,
+        asks: &[Ask],
+        until: Instant,
+    ) -> Result<Vec<Grant>, Failure> {
         Counters::count(&self.counters.quota_calls);
         let request = wire::quota_request(&self.name, &self.calls.dedup_id(), asks);
         let response = self
             .calls
-            .ask::<v1::QuotaResponse>(call::QUOTA, request)
+            .ask::<v1::QuotaResponse>(call::QUOTA, request, until)
             .await?;
         wire::quota_response(response, asks.len()).map_err(|error| {
             tracing::debug!("grants of Mixer make no sense: {error}");

@@ -1,5 +1,7 @@
 //! The client against a server that speaks `mixer.v1` over a real socket.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 mod check;
 mod failure;
 mod lease;
