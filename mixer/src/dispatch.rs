@@ -85,12 +85,12 @@ impl Dispatcher {
     ) -> Decided {
         // Read before anybody is asked: an answer from newer data under the older revision is stored by nobody, an answer from
         // older data under the newer revision would be.
-        let revision = self.snapshot.revision(at, applicable, bag);
-        let tcp = matches!(bag.value(vocabulary::DESTINATION_SERVICE), Some(Value::String(to)) if self.snapshot.is_tcp(to));
+        let revision = self.snapshot.revision(at, applicable);
         let mut deciding = Deciding {
             snapshot: &self.snapshot,
             evaluation: Evaluation::new(bag, &self.snapshot.set.references),
-            tcp,
+            at,
+            tcp: applicable.declared_tcp,
             pending: Vec::new(),
             doubted: None,
         };

@@ -8,7 +8,7 @@ mod build;
 mod facts;
 mod revision;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +42,6 @@ pub(crate) struct Index {
     pub(crate) facts: Vec<Facts>,
     /// What finding the applicable policies consults.
     pub(crate) consulted: Vec<(AttributeId, Option<String>)>,
-    /// Services declared to speak TCP.
-    tcp: HashSet<Arc<str>>,
     /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
     /// Adapters that outbound policies ask.
@@ -135,7 +133,7 @@ impl Snapshot {
     pub fn scope(&self, at: At, bag: &AttributeBag<'_>) -> Scope {
         let applicable = self.set.applicable(at, bag);
         Scope {
-            revision: self.revision(at, &applicable, bag),
+            revision: self.revision(at, &applicable),
             ..applicable.scope.clone()
         }
     }
@@ -143,29 +141,19 @@ impl Snapshot {
     /// [`PolicySet::outbound_scopes`], with the revisions that decisions carry.
     pub fn outbound_scopes(&self) -> (Vec<(Arc<str>, Scope)>, Scope) {
         let (mut scopes, mut rest) = self.set.outbound_scopes();
-        for (name, scope) in &mut scopes {
-            scope.revision = self.outbound_revision(&scope.revision, Some(name));
+        for (_, scope) in &mut scopes {
+            scope.revision = self.outbound_revision(&scope.revision);
         }
-        rest.revision = self.outbound_revision(&rest.revision, None);
+        rest.revision = self.outbound_revision(&rest.revision);
         (scopes, rest)
     }
 
-    /// Whether `service` is declared to speak TCP, so that nothing of a request is known.
-    pub(crate) fn is_tcp(&self, service: &str) -> bool {
-        !self.index.tcp.is_empty() && self.index.tcp.contains(service)
-    }
-
     /// The revision of a decision; see [`mod@revision`].
-    pub(crate) fn revision(
-        &self,
-        at: At,
-        applicable: &Applicable,
-        bag: &AttributeBag<'_>,
-    ) -> Arc<str> {
-        revision::revision(self, at, applicable, bag)
+    pub(crate) fn revision(&self, at: At, applicable: &Applicable) -> Arc<str> {
+        revision::revision(self, at, applicable)
     }
 
-    fn outbound_revision(&self, base: &Arc<str>, service: Option<&str>) -> Arc<str> {
-        revision::combined(self, base, &self.index.asked_outbound, service)
+    fn outbound_revision(&self, base: &Arc<str>) -> Arc<str> {
+        revision::combined(self, base, &self.index.asked_outbound)
     }
 }

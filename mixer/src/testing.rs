@@ -7,13 +7,11 @@
 
 mod given;
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::Registry;
-use mixer_attributes::vocabulary::{self, AttributeId};
-use mixer_attributes::{AttributeBag, OwnedBag, OwnedValue};
+use mixer_attributes::{AttributeBag, OwnedBag, OwnedValue, vocabulary};
 use mixer_documents::{Applicable, At, Expectation, Otherwise, Policy, Test, TestKind};
 
 use crate::dispatch::{Because, Decided, Decision, Dispatcher, Source, Verdict};
@@ -201,6 +199,7 @@ impl One<'_> {
             pool: own(&applicable.pool),
             shadow: own(&applicable.shadow),
             telemetry: Vec::new(),
+            declared_tcp: applicable.declared_tcp,
             scope: applicable.scope.clone(),
         }
     }
@@ -283,15 +282,8 @@ fn says(policy: &Policy, sentence: &str) -> bool {
         || otherwise == Some(sentence)
 }
 
-/// What is given, as a proxy would send it: the side that asks, and in a request the maps that are always there.
+/// What is given, as the proxy of that side would send it.
 pub(crate) fn request(given: &OwnedBag, at: At) -> OwnedBag {
-    const OF_REQUEST: RangeInclusive<AttributeId> =
-        vocabulary::REQUEST_METHOD..=vocabulary::REQUEST_USERAGENT;
-    const MAPS: [AttributeId; 3] = [
-        vocabulary::REQUEST_HEADERS,
-        vocabulary::REQUEST_QUERY,
-        vocabulary::REQUEST_COOKIES,
-    ];
     let mut request = given.clone();
     if request.value(vocabulary::CONTEXT_REPORTER).is_none() {
         let reporter = match at {
@@ -302,13 +294,6 @@ pub(crate) fn request(given: &OwnedBag, at: At) -> OwnedBag {
             vocabulary::CONTEXT_REPORTER,
             OwnedValue::String(reporter.to_owned()),
         );
-    }
-    let of_request = given.iter().any(|(id, _)| OF_REQUEST.contains(&id));
-    for map in MAPS
-        .into_iter()
-        .filter(|map| of_request && given.value(*map).is_none())
-    {
-        request.set(map, OwnedValue::Map(Default::default()));
     }
     request
 }

@@ -37,7 +37,7 @@ impl<'a> Deciding<'a> {
         {
             let document = &self.snapshot.set.policies[policy];
             for (at, quota) in document.quotas.iter().enumerate() {
-                if self.tcp && self.snapshot.index.facts[policy].quota_reads_request[at] {
+                if self.tcp && quota.reads_request {
                     continue;
                 }
                 let shadow = quota.mode == Mode::Shadow || document.mode == Mode::Shadow;

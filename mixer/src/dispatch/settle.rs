@@ -1,12 +1,12 @@
 //! The steps of one group of policies: a guard alone, the pool together, or a shadow policy alone.
 //!
 //! (1) a matching deny denies; (2) an unmet require denies; (3) a matching allow lets pass; (4) an `otherwise` decides; (5) for
-//! the pool, the mesh's default does. Rules are taken by kind, each kind in document order, so that the first denial is the one
+//! the pool, the mesh's default does (what comes in; what goes out is `mesh.outbound`'s, and the proxy's). Rules are taken by kind, each kind in document order, so that the first denial is the one
 //! reported and rules that cannot matter any more are not evaluated. Rules that ask an adapter stay open: they are asked only
 //! where the verdict still depends on them, and [`Deciding::resolve`] goes through the same steps with their answers.
 
 use mixer_cel::{EvalError, Evaluation};
-use mixer_documents::{AskAdapter, Mode, OnError, Otherwise, Rule, RuleKind};
+use mixer_documents::{AskAdapter, At, Mode, OnError, Otherwise, Rule, RuleKind};
 
 use super::ask::{Asked, Fault};
 use crate::snapshot::Snapshot;
@@ -80,6 +80,7 @@ pub(super) enum Group {
 pub(super) struct Deciding<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) evaluation: Evaluation<'a>,
+    pub(super) at: At,
     /// The destination is declared to speak TCP: what reads the request does not apply.
     pub(super) tcp: bool,
     pub(super) pending: Vec<Pending>,
@@ -291,7 +292,7 @@ impl<'a> Deciding<'a> {
             (Some(policy), _, _) => (true, by(policy)),
             (None, Some(policy), _) => (false, by(policy)),
             (None, None, Group::Pool) => (
-                !self.snapshot.set.mesh.default_allow,
+                self.at == At::Inbound && !self.snapshot.set.mesh.default_allow,
                 Some(By::Default { for_want_of: None }),
             ),
             (None, None, Group::Guard | Group::Shadow) => (false, None),
@@ -309,10 +310,10 @@ impl<'a> Deciding<'a> {
         let tcp = self.tcp;
         let rules = snapshot.set.policies[policy].rules.iter().enumerate();
         rules
-            .filter(move |(at, rule)| {
+            .filter(move |(_, rule)| {
                 rule.kind == kind
                     && (rule.mode == Mode::Enforce || group == Group::Shadow)
-                    && !(tcp && snapshot.index.facts[policy].rule_reads_request[*at])
+                    && !(tcp && rule.reads_request)
             })
             .map(|(at, _)| at)
     }

@@ -36,9 +36,7 @@ impl<'a> Deciding<'a> {
         for &policy in enforced.filter(|at| self.snapshot.index.facts[**at].has_shadow_rules) {
             let rules = &self.snapshot.set.policies[policy].rules;
             for (at, rule) in rules.iter().enumerate() {
-                if rule.mode == Mode::Shadow
-                    && !(self.tcp && self.snapshot.index.facts[policy].rule_reads_request[at])
-                {
+                if rule.mode == Mode::Shadow && !(self.tcp && rule.reads_request) {
                     self.watched(&mut watching, bag, |deciding| {
                         deciding.settle_alone(policy, at)
                     });

@@ -7,8 +7,7 @@ use mixer_adapter::{Env, Inputs, Invalid, MetricDefinition, MetricKind, Problem,
 use mixer_attributes::Type;
 use mixer_cel::Kind;
 use mixer_documents::{
-    AdapterDocument, At, Diagnostic, Diagnostics, MetricSpec, PolicySet, Protocol, Severity, Span,
-    Telemetry,
+    AdapterDocument, At, Diagnostic, Diagnostics, MetricSpec, PolicySet, Severity, Span, Telemetry,
 };
 use mixer_runtime::Tasks;
 
@@ -37,16 +36,8 @@ pub(super) fn build(
             list: problems,
         });
     }
-    let facts: Vec<Facts> = set
-        .policies
-        .iter()
-        .map(|policy| Facts::of(policy, &set.vocabulary))
-        .collect();
-    let consulted = facts::consulted(&set, &facts);
-    let tcp = set
-        .services
-        .iter()
-        .filter(|service| service.protocol == Some(Protocol::Tcp));
+    let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
+    let consulted = facts::consulted(&set);
     let quotas = set.policies.iter().enumerate().flat_map(|(at, policy)| {
         policy
             .quotas
@@ -66,7 +57,6 @@ pub(super) fn build(
     asked_outbound.sort_unstable();
     asked_outbound.dedup();
     let index = Index {
-        tcp: tcp.map(|service| service.name.clone()).collect(),
         quotas: quotas.collect::<HashMap<_, _>>(),
         asked_outbound,
         facts,
@@ -148,7 +138,7 @@ fn input_type(kind: &Kind) -> Option<Type> {
 
 fn unknown_type(document: &AdapterDocument, registry: &Registry) -> Diagnostic {
     let known: Vec<&str> = registry.types().collect();
-    let near = known.iter().find(|name| is_near(name, &document.kind));
+    let near = mixer_documents::nearest(&document.kind, known.iter().copied());
     let help = match near {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known types: {}", known.join(", ")),
@@ -325,16 +315,4 @@ fn definition(telemetry: &Telemetry, spec: &MetricSpec) -> MetricDefinition {
             .map(|(name, _)| name.to_string())
             .collect(),
     }
-}
-
-/// Whether a typing error could make one of the other: one letter changed, added, left out, or two swapped.
-fn is_near(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[same..], &b[same..]);
-    let tail = |from_a: usize, from_b: usize| {
-        a.get(from_a..) == b.get(from_b..) && a.get(from_a..).is_some()
-    };
-    let swapped = a.len() >= 2 && b.len() >= 2 && (a[0], a[1]) == (b[1], b[0]) && tail(2, 2);
-    tail(0, 0) || tail(1, 1) || tail(1, 0) || tail(0, 1) || swapped
 }

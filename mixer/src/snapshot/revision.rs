@@ -1,5 +1,4 @@
-//! The revision of a decision: of the documents that can apply, the data of the adapters they ask, and what the service is
-//! declared to speak.
+//! The revision of a decision: of the documents that can apply, and of the data of the adapters they ask.
 //!
 //! It is part of every cache key, so it must change whenever a fresh decision could, and be the same on every Mixer. On the way
 //! out a proxy knows revisions by service only, so that there the adapters of all outbound policies count.
@@ -7,52 +6,30 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use mixer_attributes::{AttributeBag, Value, vocabulary};
 use mixer_documents::{Applicable, At};
 
 use super::Snapshot;
 
-pub(super) fn revision(
-    snapshot: &Snapshot,
-    at: At,
-    applicable: &Applicable,
-    bag: &AttributeBag<'_>,
-) -> Arc<str> {
-    let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
-        Some(Value::String(service)) => Some(service),
-        _ => None,
-    };
+pub(super) fn revision(snapshot: &Snapshot, at: At, applicable: &Applicable) -> Arc<str> {
     let base = &applicable.scope.revision;
     if at == At::Outbound {
-        return combined(snapshot, base, &snapshot.index.asked_outbound, service);
+        return combined(snapshot, base, &snapshot.index.asked_outbound);
     }
-    let policies = || {
-        [&applicable.guards, &applicable.pool, &applicable.shadow]
-            .into_iter()
-            .flatten()
-    };
-    let mut asked: Vec<usize> = policies()
-        .flat_map(|policy| &snapshot.index.facts[*policy].asks)
-        .copied()
-        .collect();
+    let policies = [&applicable.guards, &applicable.pool, &applicable.shadow];
+    let asks = policies
+        .into_iter()
+        .flatten()
+        .flat_map(|policy| &snapshot.index.facts[*policy].asks);
+    let mut asked: Vec<usize> = asks.copied().collect();
     asked.sort_unstable();
     asked.dedup();
-    combined(snapshot, base, &asked, service)
+    combined(snapshot, base, &asked)
 }
 
-/// `base` itself where neither an adapter's data nor the protocol matters.
-pub(super) fn combined(
-    snapshot: &Snapshot,
-    base: &Arc<str>,
-    asked: &[usize],
-    service: Option<&str>,
-) -> Arc<str> {
-    let tcp = service.is_some_and(|service| snapshot.is_tcp(service));
+/// `base` itself where no adapter has data.
+pub(super) fn combined(snapshot: &Snapshot, base: &Arc<str>, asked: &[usize]) -> Arc<str> {
     let mut digest = Fnv::of(base.as_bytes());
-    let mut matters = tcp;
-    if tcp {
-        digest.add(b"tcp");
-    }
+    let mut matters = false;
     for adapter in asked {
         let adapter = &snapshot.adapters[*adapter];
         let version = adapter.handler().version();

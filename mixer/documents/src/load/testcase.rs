@@ -62,7 +62,7 @@ pub(super) fn read(
         let given = names.merged(&cases, at, "given", context);
         let answers = names.merged(&cases, at, "answers", context);
         let given = given
-            .map(|node| given::read(&node, vocabulary, defined, context))
+            .map(|node| given::read(&node, vocabulary, defined, &mut context.problems))
             .unwrap_or_default();
         let answers = answers
             .map(|node| read_answers(&node, context))

@@ -76,7 +76,7 @@ impl Town {
                 outbound: Some(outbound),
                 admin: None,
                 workers: 1,
-                ..mixer_proxy::Config::with_mixer(mixer.grpc().to_string())
+                ..mixer_proxy::Config::new(mixer_proxy::Control::Mixer(mixer.grpc().to_string()))
             };
             let proxy = mixer_proxy::Proxy::start(config, clock.clone(), random.clone()).map_err(Failed::internal)?;
             let inbound = proxy.inbound().expect("an inbound listener was asked for");
@@ -103,7 +103,7 @@ impl Town {
 
     /// Answers from the proxies' caches so far.
     pub(super) fn cache_hits(&self) -> u64 {
-        self.proxies.iter().map(|proxy| proxy.stats().cache_hits).sum()
+        self.stats().map(|stats| stats.cache_hits).sum()
     }
 
     /// Why the newest documents are not in force, if they are not.
@@ -113,9 +113,9 @@ impl Town {
 
     /// Ends everything in the order that loses nothing: proxies report what they hold, then Mixer sends what it holds.
     pub(super) async fn end(self) -> End {
-        let stats: Vec<_> = self.proxies.iter().map(mixer_proxy::Running::stats).collect();
+        let stats: Vec<_> = self.stats().collect();
         for proxy in self.proxies {
-            proxy.shutdown(PATIENCE).await;
+            proxy.shutdown().await;
         }
         let spans_sent = self.mixer.shutdown(PATIENCE).await;
         let (spans, trace) =
@@ -127,6 +127,10 @@ impl Town {
             spans,
             trace,
         }
+    }
+
+    fn stats(&self) -> impl Iterator<Item = mixer_client::Stats> + '_ {
+        self.proxies.iter().filter_map(mixer_proxy::Running::stats)
     }
 
     async fn wait_for_traffic(&self) -> Result<(), Failed> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::{
-    Adapter, Answer, Ask, Check, Env, Grant, Handler, HeaderOperation, Inputs, Instance, Invalid, Outcome, Quota,
-    Registry, Unavailable, ValidFor,
+    Adapter, Answer, Ask, Check, Env, Grant, Handler, HeaderOperation, Inputs, Instance, Invalid,
+    Outcome, Quota, Registry, Unavailable, ValidFor,
 };
 use mixer_attributes::{OwnedBag, OwnedValue};
 use mixer_documents::Sources;
@@ -32,7 +32,11 @@ impl Fixture {
         let handle = tokio::runtime::Handle::current();
         let surroundings = Surroundings::new(clock, Random::from_seed(7), handle);
         let dispatcher = Dispatcher::new(Arc::new(build(documents, &surroundings)), &surroundings);
-        Self { dispatcher, surroundings, time }
+        Self {
+            dispatcher,
+            surroundings,
+            time,
+        }
     }
 
     /// The same Mixer after a reload with other documents.
@@ -44,7 +48,8 @@ impl Fixture {
     /// The request that a YAML text gives.
     pub(super) fn given(&self, text: &str) -> OwnedBag {
         let vocabulary = &self.dispatcher.snapshot().set.vocabulary;
-        mixer_documents::request(text, vocabulary).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+        mixer_documents::request("given", text, vocabulary)
+            .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
     }
 
     /// Decides.
@@ -54,7 +59,12 @@ impl Fixture {
 
     /// How often an adapter was asked and answered.
     pub(super) fn answered(&self, adapter: &str) -> u64 {
-        self.dispatcher.snapshot().adapter(adapter).unwrap().counts().answered
+        self.dispatcher
+            .snapshot()
+            .adapter(adapter)
+            .unwrap()
+            .counts()
+            .answered
     }
 }
 
@@ -65,7 +75,9 @@ fn build(documents: &str, surroundings: &Surroundings) -> Snapshot {
 }
 
 pub(super) fn registry() -> Registry {
-    mixer_adapters::builtin().with::<Scripted>().with::<Broken>()
+    mixer_adapters::builtin()
+        .with::<Scripted>()
+        .with::<Broken>()
 }
 
 /// A decision in a line: `deny matched products/"nobody from the sandbox" 403`.
@@ -121,20 +133,41 @@ impl Adapter for Scripted {
 
 impl Check for Scripted {
     async fn check(&self, instance: &Instance<'_>) -> Result<Answer, Unavailable> {
-        let Self(Config { answer, status, message, header, valid_for, .. }) = self;
+        let Self(Config {
+            answer,
+            status,
+            message,
+            header,
+            valid_for,
+            ..
+        }) = self;
         let matched = match answer.as_str() {
             "match" => true,
             "no match" => false,
-            "unavailable" => return Err(Unavailable { reason: "out of order".into(), retry: true }),
+            "unavailable" => {
+                return Err(Unavailable {
+                    reason: "out of order".into(),
+                    retry: true,
+                });
+            }
             "panic" => panic!("expected by the test"),
             "hang" => std::future::pending().await,
-            wanted => instance.values.iter().any(|value| *value == OwnedValue::String(wanted.to_owned())),
+            wanted => instance
+                .values
+                .iter()
+                .any(|value| *value == OwnedValue::String(wanted.to_owned())),
         };
         Ok(Answer {
             matched,
             status: *status,
             message: message.clone(),
-            headers: header.iter().map(|name| HeaderOperation { name: name.clone(), value: None }).collect(),
+            headers: header
+                .iter()
+                .map(|name| HeaderOperation {
+                    name: name.clone(),
+                    value: None,
+                })
+                .collect(),
             valid_for: match valid_for.as_deref() {
                 None | Some("once") => ValidFor::Once,
                 Some("version") => ValidFor::Version,
@@ -167,9 +200,17 @@ impl Quota for Broken {
     async fn allocate(&self, _: &[Ask<'_>], _: &str) -> Result<Vec<Grant>, Unavailable> {
         let Self(nonsense) = self;
         if *nonsense {
-            let grant = |_| Grant { outcome: Outcome::Granted, extra: 0, remaining: 0, retry_after: None };
+            let grant = |_| Grant {
+                outcome: Outcome::Granted,
+                extra: 0,
+                remaining: 0,
+                retry_after: None,
+            };
             return Ok((0..7).map(grant).collect());
         }
-        Err(Unavailable { reason: "out of order".into(), retry: true })
+        Err(Unavailable {
+            reason: "out of order".into(),
+            retry: true,
+        })
     }
 }

@@ -22,7 +22,10 @@ fn referenced(dispatcher: &Dispatcher, decision: &Decision) -> String {
         .iter()
         .map(|(reference, present)| {
             let name = &vocabulary.by_id(reference.attribute).unwrap().name;
-            let key = reference.key.as_ref().map_or(String::new(), |key| format!("[{key}]"));
+            let key = reference
+                .key
+                .as_ref()
+                .map_or(String::new(), |key| format!("[{key}]"));
             format!("{}{name}{key}", if *present { "" } else { "!" })
         })
         .collect();
@@ -38,8 +41,14 @@ async fn what_cannot_be_decided_says_what_is_not_known() {
         "{EVERYONE}policy: p\nfor: always\nrules: [ {{ deny: sandbox, when: 'source.namespace == \"sandbox\"' }} ]"
     ));
     let decision = fixture.check("{}").await;
-    assert_eq!(decision.message, "cannot decide: source.namespace is not known");
-    assert_eq!(decision.detail.as_deref(), Some("cannot decide: source.namespace is not known"));
+    assert_eq!(
+        decision.message,
+        "cannot decide: source.namespace is not known"
+    );
+    assert_eq!(
+        decision.detail.as_deref(),
+        Some("cannot decide: source.namespace is not known")
+    );
 }
 
 #[tokio::test]
@@ -49,8 +58,17 @@ async fn a_denial_by_otherwise_says_which_allow_could_not_be_decided() {
     ));
     let decision = fixture.check("{}").await;
     assert_eq!(decision.message, "only the shop");
-    assert_eq!(decision.detail.as_deref(), Some("\"shop\": cannot decide: source.namespace is not known"));
-    assert_eq!(fixture.check("{ source: { namespace: farm } }").await.detail, None);
+    assert_eq!(
+        decision.detail.as_deref(),
+        Some("\"shop\": cannot decide: source.namespace is not known")
+    );
+    assert_eq!(
+        fixture
+            .check("{ source: { namespace: farm } }")
+            .await
+            .detail,
+        None
+    );
 }
 
 #[tokio::test]
@@ -69,17 +87,33 @@ rules:
 "#
     ));
     let sandbox = "source: { namespace: sandbox, service_account: leaky }";
-    assert_eq!(fixture.check(&format!("{{ {sandbox} }}")).await.message, "no access for leaky");
-    assert_eq!(fixture.check("{ source: { namespace: sandbox } }").await.message, "no access for -");
-    let moved = fixture.check("{ source: { namespace: x }, request: { path: /old } }").await;
-    assert_eq!((moved.http_status, moved.location.as_deref()), (302, Some("https://new.example/old")));
+    assert_eq!(
+        fixture.check(&format!("{{ {sandbox} }}")).await.message,
+        "no access for leaky"
+    );
+    assert_eq!(
+        fixture
+            .check("{ source: { namespace: sandbox } }")
+            .await
+            .message,
+        "no access for -"
+    );
+    let moved = fixture
+        .check("{ source: { namespace: x }, request: { path: /old } }")
+        .await;
+    assert_eq!(
+        (moved.http_status, moved.location.as_deref()),
+        (302, Some("https://new.example/old"))
+    );
     assert_eq!(moved.message, "moved");
 }
 
 #[tokio::test]
 async fn who_is_told_why_is_the_meshes_choice() {
     let documents = |show: &str| {
-        format!("mesh: {{ trust_domain: own.example, denials: {{ show: {show} }} }}\n---\npolicy: p\nfor: always\nrules: [ {{ deny: secret }} ]")
+        format!(
+            "mesh: {{ trust_domain: own.example, denials: {{ show: {show} }} }}\n---\npolicy: p\nfor: always\nrules: [ {{ deny: secret }} ]"
+        )
     };
     let own = "{ source: { principal: spiffe://own.example/ns/a/sa/b } }";
     let other = "{ source: { principal: spiffe://other.example/ns/a/sa/b } }";
@@ -95,10 +129,18 @@ async fn who_is_told_why_is_the_meshes_choice() {
         let fixture = Fixture::new(&documents(show));
         let decision = fixture.check(given).await;
         let plain = format!("access denied ({})", decision.id);
-        assert_eq!(decision.message, if is_told { "secret" } else { &plain }, "{show} {given}");
+        assert_eq!(
+            decision.message,
+            if is_told { "secret" } else { &plain },
+            "{show} {given}"
+        );
         assert_eq!(decision.id.len(), 16);
         let reads_it = referenced(&fixture.dispatcher, &decision).contains("source.principal");
-        assert_eq!(reads_it, show == "mesh", "who is told depends on it: {show}");
+        assert_eq!(
+            reads_it,
+            show == "mesh",
+            "who is told depends on it: {show}"
+        );
     }
 }
 
@@ -121,7 +163,10 @@ otherwise: deny
     ));
     let selectors = "context.reporter destination.service";
     for (given, expected) in [
-        ("{ destination: { service: b.shop } }", "!context.reporter destination.service".to_owned()),
+        (
+            "{ destination: { service: b.shop } }",
+            "!context.reporter destination.service".to_owned(),
+        ),
         ("{}", "!context.reporter !destination.service".to_owned()),
         (
             "{ context: { reporter: destination }, destination: { service: a.shop }, source: { namespace: sandbox } }",
@@ -133,10 +178,16 @@ otherwise: deny
         ),
         (
             "{ context: { reporter: destination }, destination: { service: a.shop }, source: { namespace: x }, request: { method: PUT, headers: { x-tester: 'no', other: '1' } } }",
-            format!("{selectors} request.headers[x-tester] request.method source.namespace !source.service_account"),
+            format!(
+                "{selectors} request.headers[x-tester] request.method source.namespace !source.service_account"
+            ),
         ),
     ] {
-        assert_eq!(referenced(&fixture.dispatcher, &fixture.check(given).await), expected, "{given}");
+        assert_eq!(
+            referenced(&fixture.dispatcher, &fixture.check(given).await),
+            expected,
+            "{given}"
+        );
     }
 }
 
@@ -148,8 +199,14 @@ async fn what_read_the_time_the_id_or_the_size_is_used_once() {
         ("request.size > 100", 1),
         ("request.path == '/x'", 0),
     ] {
-        let fixture = Fixture::new(&format!("policy: p\nfor: always\nrules: [ {{ deny: x, when: \"{when}\" }} ]"));
-        assert_eq!(fixture.check("{ request: { path: /y } }").await.valid_uses, uses, "{when}");
+        let fixture = Fixture::new(&format!(
+            "policy: p\nfor: always\nrules: [ {{ deny: x, when: \"{when}\" }} ]"
+        ));
+        assert_eq!(
+            fixture.check("{ request: { path: /y } }").await.valid_uses,
+            uses,
+            "{when}"
+        );
     }
 }
 
@@ -178,7 +235,12 @@ rules:
 otherwise: { deny: nothing else }
 "#,
     );
-    let shadow = |policy: &str, rule: &str, would, because| ShadowVerdict { policy: policy.into(), rule: rule.into(), would, because };
+    let shadow = |policy: &str, rule: &str, would, because| ShadowVerdict {
+        policy: policy.into(),
+        rule: rule.into(),
+        would,
+        because,
+    };
     let (allow, deny) = (Verdict::Allow, Verdict::Deny);
     let get = "{ source: { namespace: sandbox }, connection: { mtls: true }, request: { method: GET, host: bad } }";
     let decision = fixture.check(get).await;
@@ -195,8 +257,14 @@ otherwise: { deny: nothing else }
     let put = "{ source: { namespace: shop }, request: { method: PUT, host: good } }";
     assert_eq!(
         fixture.check(put).await.shadow,
-        [shadow("p", "TLS", deny, Because::Undetermined), shadow("q", "nothing else", deny, Because::Otherwise)]
+        [
+            shadow("p", "TLS", deny, Because::Undetermined),
+            shadow("q", "nothing else", deny, Because::Otherwise)
+        ]
     );
     let delete = "{ source: { namespace: shop }, connection: { mtls: true }, request: { method: DELETE, host: good } }";
-    assert_eq!(fixture.check(delete).await.shadow, [shadow("q", "deletes", deny, Because::Matched)]);
+    assert_eq!(
+        fixture.check(delete).await.shadow,
+        [shadow("q", "deletes", deny, Because::Matched)]
+    );
 }

@@ -53,11 +53,25 @@ const SELECTORS: &[&str] = &[
     r#"destination.namespace in ["shop"]"#,
 ];
 
-const KEYS: &[&str] = &[r#"request.headers["x"]"#, "source.namespace", "auth.claims.sub", "string(connection.mtls)"];
+const KEYS: &[&str] = &[
+    r#"request.headers["x"]"#,
+    "source.namespace",
+    "auth.claims.sub",
+    "string(connection.mtls)",
+];
 
-const COSTS: &[&str] = &["1", "int(request.headers[\"x\"])", "connection.mtls ? 1 : 2", "-1"];
+const COSTS: &[&str] = &[
+    "1",
+    "int(request.headers[\"x\"])",
+    "connection.mtls ? 1 : 2",
+    "-1",
+];
 
-const MESSAGES: &[&str] = &["no", "no access for {source.namespace}", "{request.headers[\"y\"]} {auth.claims.sub}"];
+const MESSAGES: &[&str] = &[
+    "no",
+    "no access for {source.namespace}",
+    "{request.headers[\"y\"]} {auth.claims.sub}",
+];
 
 #[derive(Clone, Debug)]
 struct RuleText {
@@ -102,10 +116,15 @@ struct Documents {
 impl Documents {
     /// As YAML; without what is in shadow, if that is asked for.
     fn text(&self, with_shadow: bool) -> String {
-        let mut text = format!("mesh: {{ default: {}, denials: {{ show: {} }} }}\n", self.default, self.denials);
+        let mut text = format!(
+            "mesh: {{ default: {}, denials: {{ show: {} }} }}\n",
+            self.default, self.denials
+        );
         for (name, answer) in [("sees", "a"), ("down", "unavailable"), ("briefly", "/a")] {
             let valid_for = if name == "briefly" { "'9'" } else { "version" };
-            text += &format!("---\nadapter: {name}\ntype: scripted\nconfig: {{ answer: {answer}, valid_for: {valid_for} }}\n");
+            text += &format!(
+                "---\nadapter: {name}\ntype: scripted\nconfig: {{ answer: {answer}, valid_for: {valid_for} }}\n"
+            );
         }
         if self.tcp {
             text += "---\nservice: a.shop\nprotocol: tcp\n";
@@ -133,7 +152,10 @@ impl Documents {
             if let Some(otherwise) = policy.otherwise.or(allows.then_some("deny")) {
                 text += &format!("otherwise: {otherwise}\n");
             }
-            let quotas: Vec<String> = policy.quotas.iter().enumerate()
+            let quotas: Vec<String> = policy
+                .quotas
+                .iter()
+                .enumerate()
                 .filter(|(_, quota)| with_shadow || !quota.shadow)
                 .map(|(number, quota)| quota.text(number))
                 .collect();
@@ -155,7 +177,10 @@ impl RuleText {
             }
         }
         if let Some(adapter) = self.ask {
-            text += &format!("    ask: {adapter}\n    with: {{ value: {} }}\n", quoted(self.input));
+            text += &format!(
+                "    ask: {adapter}\n    with: {{ value: {} }}\n",
+                quoted(self.input)
+            );
             if self.on_error {
                 text += "    on_error: allow\n";
             }
@@ -177,7 +202,12 @@ impl QuotaText {
         let mut text = format!("  - quota: q{number}\n    absent: {}\n", self.absent);
         text += &format!("    key: [{}]\n", self.key.map(quoted).unwrap_or_default());
         match self.by {
-            Some(by) => text += &format!("    limit: {{ by: {}, table: {{ a: 9 per minute }}, otherwise: 5 per minute }}\n", quoted(by)),
+            Some(by) => {
+                text += &format!(
+                    "    limit: {{ by: {}, table: {{ a: 9 per minute }}, otherwise: 5 per minute }}\n",
+                    quoted(by)
+                )
+            }
             None => text += "    limit: 5 per minute\n",
         }
         text += &format!("    cost: {}\n", quoted(self.cost));
@@ -218,10 +248,33 @@ fn rule() -> impl Strategy<Value = RuleText> {
         _ => prop::collection::vec(free_condition().boxed(), 0..3),
     };
     let ask = prop::option::weighted(0.3, select(vec!["sees", "down", "briefly"]));
-    let input = select(vec!["source.namespace", "request.path", r#"request.headers[?"x"].orValue("")"#]);
+    let input = select(vec![
+        "source.namespace",
+        "request.path",
+        r#"request.headers[?"x"].orValue("")"#,
+    ]);
     let message = prop::option::of(select(MESSAGES.to_vec()));
-    (kind.prop_flat_map(move |kind| (Just(kind), when(kind))), free_condition(), ask, input, any::<bool>(), message, prop::bool::weighted(0.2))
-        .prop_map(|((kind, when), that, ask, input, on_error, message, shadow)| RuleText { kind, when, that, ask, input, on_error, message, shadow })
+    (
+        kind.prop_flat_map(move |kind| (Just(kind), when(kind))),
+        free_condition(),
+        ask,
+        input,
+        any::<bool>(),
+        message,
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(
+            |((kind, when), that, ask, input, on_error, message, shadow)| RuleText {
+                kind,
+                when,
+                that,
+                ask,
+                input,
+                on_error,
+                message,
+                shadow,
+            },
+        )
 }
 
 fn quota() -> impl Strategy<Value = QuotaText> {
@@ -233,7 +286,14 @@ fn quota() -> impl Strategy<Value = QuotaText> {
         select(COSTS.to_vec()),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(when, key, absent, by, cost, shadow)| QuotaText { when, key, absent, by, cost, shadow })
+        .prop_map(|(when, key, absent, by, cost, shadow)| QuotaText {
+            when,
+            key,
+            absent,
+            by,
+            cost,
+            shadow,
+        })
 }
 
 fn policy() -> impl Strategy<Value = PolicyText> {
@@ -242,21 +302,51 @@ fn policy() -> impl Strategy<Value = PolicyText> {
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.15),
         prop::collection::vec(rule(), 0..4),
-        prop::option::weighted(0.3, select(vec!["deny", "allow", "{ deny: not otherwise }"])),
+        prop::option::weighted(
+            0.3,
+            select(vec!["deny", "allow", "{ deny: not otherwise }"]),
+        ),
         prop::collection::vec(quota(), 0..2),
     )
-        .prop_map(|(selector, guard, shadow, rules, otherwise, quotas)| PolicyText { selector, guard, shadow, rules, otherwise, quotas })
+        .prop_map(
+            |(selector, guard, shadow, rules, otherwise, quotas)| PolicyText {
+                selector,
+                guard,
+                shadow,
+                rules,
+                otherwise,
+                quotas,
+            },
+        )
 }
 
 fn documents() -> impl Strategy<Value = Documents> {
     let denials = select(vec!["mesh", "everyone", "nobody"]);
-    (select(vec!["allow", "deny"]), denials, prop::bool::weighted(0.2), prop::collection::vec(policy(), 1..4))
-        .prop_map(|(default, denials, tcp, policies)| Documents { default, denials, tcp, policies })
+    (
+        select(vec!["allow", "deny"]),
+        denials,
+        prop::bool::weighted(0.2),
+        prop::collection::vec(policy(), 1..4),
+    )
+        .prop_map(|(default, denials, tcp, policies)| Documents {
+            default,
+            denials,
+            tcp,
+            policies,
+        })
 }
 
-fn map(keys: &'static [&'static str], values: &'static [&'static str]) -> impl Strategy<Value = OwnedValue> {
-    prop::collection::btree_map(select(keys), select(values), 0..=keys.len())
-        .prop_map(|map| OwnedValue::Map(map.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
+fn map(
+    keys: &'static [&'static str],
+    values: &'static [&'static str],
+) -> impl Strategy<Value = OwnedValue> {
+    prop::collection::btree_map(select(keys), select(values), 0..=keys.len()).prop_map(|map| {
+        OwnedValue::Map(
+            map.into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    })
 }
 
 fn text(values: &'static [&'static str]) -> impl Strategy<Value = OwnedValue> {
@@ -265,31 +355,68 @@ fn text(values: &'static [&'static str]) -> impl Strategy<Value = OwnedValue> {
 
 fn claims() -> impl Strategy<Value = OwnedValue> {
     let text = |text: &str| Dynamic::String(text.to_owned());
-    let sub = prop::option::of(select(vec![text("s"), text("t"), Dynamic::Int(7), Dynamic::Null]));
-    let groups = prop::option::of(select(vec![Dynamic::List(vec![text("g")]), Dynamic::List(vec![]), Dynamic::Bool(true)]));
+    let sub = prop::option::of(select(vec![
+        text("s"),
+        text("t"),
+        Dynamic::Int(7),
+        Dynamic::Null,
+    ]));
+    let groups = prop::option::of(select(vec![
+        Dynamic::List(vec![text("g")]),
+        Dynamic::List(vec![]),
+        Dynamic::Bool(true),
+    ]));
     let other = prop::option::of(select(vec![text("1"), text("2")]));
     (groups, other, sub).prop_map(|(groups, other, sub)| {
         let members = [("groups", groups), ("other", other), ("sub", sub)];
-        let members = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let members = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
         OwnedValue::Dynamic(Dynamic::Map(members.collect()))
     })
 }
 
 /// A request over the attributes the documents read, and some they do not.
 fn request() -> impl Strategy<Value = OwnedBag> {
-    let time = (0i64..3).prop_map(|year| OwnedValue::Timestamp(Timestamp { seconds: 1_500_000_000 + year * 100_000_000, nanos: 0 }));
+    let time = (0i64..3).prop_map(|year| {
+        OwnedValue::Timestamp(Timestamp {
+            seconds: 1_500_000_000 + year * 100_000_000,
+            nanos: 0,
+        })
+    });
     let attributes = vec![
         (vocabulary::SOURCE_NAMESPACE, text(&["a", "b", "c"]).boxed()),
-        (vocabulary::SOURCE_PRINCIPAL, text(&["spiffe://cluster.local/x", "spiffe://other/x"]).boxed()),
+        (
+            vocabulary::SOURCE_PRINCIPAL,
+            text(&["spiffe://cluster.local/x", "spiffe://other/x"]).boxed(),
+        ),
         (vocabulary::SOURCE_WORKLOAD, text(&["w", "v", ""]).boxed()),
-        (vocabulary::CONNECTION_MTLS, any::<bool>().prop_map(OwnedValue::Bool).boxed()),
-        (vocabulary::DESTINATION_SERVICE, text(&["a.shop", "b.shop"]).boxed()),
-        (vocabulary::DESTINATION_NAMESPACE, text(&["shop", "farm"]).boxed()),
-        (vocabulary::DESTINATION_LABELS, map(&["tier", "team"], &["gold", "tin"]).boxed()),
+        (
+            vocabulary::CONNECTION_MTLS,
+            any::<bool>().prop_map(OwnedValue::Bool).boxed(),
+        ),
+        (
+            vocabulary::DESTINATION_SERVICE,
+            text(&["a.shop", "b.shop"]).boxed(),
+        ),
+        (
+            vocabulary::DESTINATION_NAMESPACE,
+            text(&["shop", "farm"]).boxed(),
+        ),
+        (
+            vocabulary::DESTINATION_LABELS,
+            map(&["tier", "team"], &["gold", "tin"]).boxed(),
+        ),
         (vocabulary::REQUEST_METHOD, text(&["GET", "PUT"]).boxed()),
         (vocabulary::REQUEST_PATH, text(&["/a", "/b"]).boxed()),
-        (vocabulary::REQUEST_HEADERS, map(&["x", "y", "z"], &["1", "2", ""]).boxed()),
-        (vocabulary::REQUEST_QUERY, map(&["q", "r"], &["v", "1"]).boxed()),
+        (
+            vocabulary::REQUEST_HEADERS,
+            map(&["x", "y", "z"], &["1", "2", ""]).boxed(),
+        ),
+        (
+            vocabulary::REQUEST_QUERY,
+            map(&["q", "r"], &["v", "1"]).boxed(),
+        ),
         (vocabulary::REQUEST_ID, text(&["1", "2"]).boxed()),
         (vocabulary::REQUEST_TIME, time.boxed()),
         (vocabulary::AUTH_CLAIMS, claims().boxed()),
@@ -312,7 +439,10 @@ fn request() -> impl Strategy<Value = OwnedBag> {
 /// `other`, made equal to `first` in what `decision` read of it, as a cache compares: an absent map has no key.
 fn equal_on_referenced(first: &OwnedBag, other: &OwnedBag, decision: &Decision) -> OwnedBag {
     let mut equal = other.clone();
-    let whole = decision.referenced.iter().filter(|(reference, _)| reference.key.is_none());
+    let whole = decision
+        .referenced
+        .iter()
+        .filter(|(reference, _)| reference.key.is_none());
     for (reference, present) in whole.clone() {
         match first.value(reference.attribute) {
             Some(value) => equal.set(reference.attribute, value.clone()),
@@ -321,7 +451,11 @@ fn equal_on_referenced(first: &OwnedBag, other: &OwnedBag, decision: &Decision) 
                 &mut equal
             }
         };
-        assert_eq!(*present, first.value(reference.attribute).is_some(), "{reference:?}");
+        assert_eq!(
+            *present,
+            first.value(reference.attribute).is_some(),
+            "{reference:?}"
+        );
     }
     let whole: Vec<_> = whole.map(|(reference, _)| reference.attribute).collect();
     for (reference, present) in &decision.referenced {
@@ -387,7 +521,10 @@ fn comparable(decision: &Decision) -> String {
 }
 
 fn inside<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 proptest! {
@@ -435,6 +572,9 @@ proptest! {
 
 impl Documents {
     fn asks_what_is_down(&self) -> bool {
-        self.policies.iter().flat_map(|policy| &policy.rules).any(|rule| rule.ask == Some("down"))
+        self.policies
+            .iter()
+            .flat_map(|policy| &policy.rules)
+            .any(|rule| rule.ask == Some("down"))
     }
 }

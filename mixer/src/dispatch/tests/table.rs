@@ -19,11 +19,19 @@ async fn every_row_of_the_table_is_decided_as_it_says() {
             rows += 1;
             let decided = line(&fixture.check(given).await);
             if decided != *expected {
-                wrong.push(format!("{}: {given}\n   expected {expected}\n   decided  {decided}", group.what));
+                wrong.push(format!(
+                    "{}: {given}\n   expected {expected}\n   decided  {decided}",
+                    group.what
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {rows} rows:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {rows} rows:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(rows >= 100, "{rows} rows");
 }
 
@@ -31,12 +39,18 @@ const GROUPS: &[Group] = &[
     Group {
         what: "no policy",
         documents: "mesh: {}",
-        rows: &[("{}", "allow default"), ("{ destination: { service: a.b } }", "allow default")],
+        rows: &[
+            ("{}", "allow default"),
+            ("{ destination: { service: a.b } }", "allow default"),
+        ],
     },
     Group {
         what: "no policy, default deny",
         documents: "mesh: { default: deny }",
-        rows: &[("{}", "deny default 403"), ("{ destination: { service: a.b } }", "deny default 403")],
+        rows: &[
+            ("{}", "deny default 403"),
+            ("{ destination: { service: a.b } }", "deny default 403"),
+        ],
     },
     Group {
         what: "a policy for another destination",
@@ -46,7 +60,10 @@ for: destination.service == "products.shop"
 rules: [ { deny: everybody } ]
 "#,
         rows: &[
-            ("{ destination: { service: products.shop } }", "deny matched p/everybody 403"),
+            (
+                "{ destination: { service: products.shop } }",
+                "deny matched p/everybody 403",
+            ),
             ("{ destination: { service: other.shop } }", "allow default"),
             ("{}", "allow default"),
         ],
@@ -63,12 +80,27 @@ for: destination.namespace in ["a", "b"]
 rules: [ { deny: a or b } ]
 "#,
         rows: &[
-            (r#"{ destination: { service: x.shop, labels: { tier: gold } } }"#, "deny matched suffix/gold 403"),
-            (r#"{ destination: { service: x.shop, labels: { tier: tin } } }"#, "allow default"),
-            (r#"{ destination: { service: x.shop, labels: {} } }"#, "allow default"),
+            (
+                r#"{ destination: { service: x.shop, labels: { tier: gold } } }"#,
+                "deny matched suffix/gold 403",
+            ),
+            (
+                r#"{ destination: { service: x.shop, labels: { tier: tin } } }"#,
+                "allow default",
+            ),
+            (
+                r#"{ destination: { service: x.shop, labels: {} } }"#,
+                "allow default",
+            ),
             (r#"{ destination: { service: x.shop } }"#, "allow default"),
-            (r#"{ destination: { service: x.farm, labels: { tier: gold } } }"#, "allow default"),
-            (r#"{ destination: { namespace: a } }"#, "deny matched namespaces/a or b 403"),
+            (
+                r#"{ destination: { service: x.farm, labels: { tier: gold } } }"#,
+                "allow default",
+            ),
+            (
+                r#"{ destination: { namespace: a } }"#,
+                "deny matched namespaces/a or b 403",
+            ),
             (r#"{ destination: { namespace: c } }"#, "allow default"),
         ],
     },
@@ -82,7 +114,10 @@ rules:
     when: source.namespace == "sandbox"
 "#,
         rows: &[
-            ("{ source: { namespace: sandbox } }", "deny matched p/nobody from the sandbox 403"),
+            (
+                "{ source: { namespace: sandbox } }",
+                "deny matched p/nobody from the sandbox 403",
+            ),
             ("{ source: { namespace: shop } }", "allow default"),
             ("{}", "deny undetermined p/nobody from the sandbox 403"),
             ("{ source: { namespace: '' } }", "allow default"),
@@ -102,13 +137,34 @@ rules:
     when: 'has(source.workload) ? source.workload == "x" : false'
 "#,
         rows: &[
-            ("{ request: { method: GET, path: /x }, source: { namespace: a } }", "allow default"),
-            ("{ request: { method: GET, path: /x } }", "deny undetermined p/gone 403"),
-            ("{ request: { method: GET, path: /gone } }", "deny matched p/gone 403"),
-            ("{ request: { method: POST, path: /x } }", "deny undetermined p/posts from the sandbox 403"),
-            ("{ request: { path: /x }, source: { namespace: sandbox } }", "deny undetermined p/posts from the sandbox 403"),
-            ("{ request: { path: /x }, source: { namespace: shop } }", "allow default"),
-            ("{ request: { method: GET, path: /x }, source: { namespace: a, workload: x } }", "deny matched p/local 403"),
+            (
+                "{ request: { method: GET, path: /x }, source: { namespace: a } }",
+                "allow default",
+            ),
+            (
+                "{ request: { method: GET, path: /x } }",
+                "deny undetermined p/gone 403",
+            ),
+            (
+                "{ request: { method: GET, path: /gone } }",
+                "deny matched p/gone 403",
+            ),
+            (
+                "{ request: { method: POST, path: /x } }",
+                "deny undetermined p/posts from the sandbox 403",
+            ),
+            (
+                "{ request: { path: /x }, source: { namespace: sandbox } }",
+                "deny undetermined p/posts from the sandbox 403",
+            ),
+            (
+                "{ request: { path: /x }, source: { namespace: shop } }",
+                "allow default",
+            ),
+            (
+                "{ request: { method: GET, path: /x }, source: { namespace: a, workload: x } }",
+                "deny matched p/local 403",
+            ),
         ],
     },
     Group {
@@ -123,11 +179,20 @@ rules:
       - request.method == "POST"
 "#,
         rows: &[
-            ("{ source: { namespace: a }, request: { method: POST } }", "deny matched p/both 403"),
-            ("{ source: { namespace: a }, request: { method: GET } }", "allow default"),
+            (
+                "{ source: { namespace: a }, request: { method: POST } }",
+                "deny matched p/both 403",
+            ),
+            (
+                "{ source: { namespace: a }, request: { method: GET } }",
+                "allow default",
+            ),
             ("{ request: { method: GET } }", "allow default"),
             ("{ source: { namespace: b } }", "allow default"),
-            ("{ request: { method: POST } }", "deny undetermined p/both 403"),
+            (
+                "{ request: { method: POST } }",
+                "deny undetermined p/both 403",
+            ),
             ("{}", "deny undetermined p/both 403"),
         ],
     },
@@ -152,8 +217,14 @@ rules:
             ("{ request: { path: /gone } }", "deny matched p/gone 410"),
             ("{ request: { path: /old } }", "deny matched p/moved 308"),
             ("{ request: { path: /x } }", "deny matched p/a name 401"),
-            ("{ request: { path: /x }, source: { workload: w } }", "allow default"),
-            ("{ source: { workload: w } }", "deny undetermined p/gone 403"),
+            (
+                "{ request: { path: /x }, source: { workload: w } }",
+                "allow default",
+            ),
+            (
+                "{ source: { workload: w } }",
+                "deny undetermined p/gone 403",
+            ),
         ],
     },
     Group {
@@ -167,12 +238,27 @@ rules:
     when: request.method != "OPTIONS"
 "#,
         rows: &[
-            ("{ request: { method: GET }, connection: { mtls: true } }", "allow default"),
-            ("{ request: { method: GET }, connection: { mtls: false } }", "deny matched p/mutual TLS 403"),
-            ("{ request: { method: OPTIONS }, connection: { mtls: false } }", "allow default"),
+            (
+                "{ request: { method: GET }, connection: { mtls: true } }",
+                "allow default",
+            ),
+            (
+                "{ request: { method: GET }, connection: { mtls: false } }",
+                "deny matched p/mutual TLS 403",
+            ),
+            (
+                "{ request: { method: OPTIONS }, connection: { mtls: false } }",
+                "allow default",
+            ),
             ("{ request: { method: OPTIONS } }", "allow default"),
-            ("{ request: { method: GET } }", "deny undetermined p/mutual TLS 403"),
-            ("{ connection: { mtls: true } }", "deny undetermined p/mutual TLS 403"),
+            (
+                "{ request: { method: GET } }",
+                "deny undetermined p/mutual TLS 403",
+            ),
+            (
+                "{ connection: { mtls: true } }",
+                "deny undetermined p/mutual TLS 403",
+            ),
         ],
     },
     Group {
@@ -188,12 +274,27 @@ rules:
 otherwise: { deny: only the frontend }
 "#,
         rows: &[
-            ("{ source: { service_account: frontend }, request: { method: PUT } }", "allow matched p/frontend"),
-            ("{ source: { service_account: frontend }, request: { method: GET } }", "allow matched p/frontend"),
-            ("{ source: { service_account: other }, request: { method: GET } }", "allow matched p/reading"),
-            ("{ source: { service_account: other }, request: { method: PUT } }", "deny otherwise p/only the frontend 403"),
+            (
+                "{ source: { service_account: frontend }, request: { method: PUT } }",
+                "allow matched p/frontend",
+            ),
+            (
+                "{ source: { service_account: frontend }, request: { method: GET } }",
+                "allow matched p/frontend",
+            ),
+            (
+                "{ source: { service_account: other }, request: { method: GET } }",
+                "allow matched p/reading",
+            ),
+            (
+                "{ source: { service_account: other }, request: { method: PUT } }",
+                "deny otherwise p/only the frontend 403",
+            ),
             ("{ request: { method: GET } }", "allow matched p/reading"),
-            ("{ request: { method: PUT } }", "deny otherwise p/only the frontend 403"),
+            (
+                "{ request: { method: PUT } }",
+                "deny otherwise p/only the frontend 403",
+            ),
             ("{}", "deny otherwise p/only the frontend 403"),
         ],
     },
@@ -211,9 +312,18 @@ rules: [ { allow: reading, when: request.method == "GET" } ]
 otherwise: allow
 "#,
         rows: &[
-            ("{ destination: { service: closed.shop }, request: { method: PUT } }", "deny otherwise closed/otherwise 403"),
-            ("{ destination: { service: open.shop }, request: { method: PUT } }", "allow otherwise open/otherwise"),
-            ("{ destination: { service: open.shop }, request: { method: GET } }", "allow matched open/reading"),
+            (
+                "{ destination: { service: closed.shop }, request: { method: PUT } }",
+                "deny otherwise closed/otherwise 403",
+            ),
+            (
+                "{ destination: { service: open.shop }, request: { method: PUT } }",
+                "allow otherwise open/otherwise",
+            ),
+            (
+                "{ destination: { service: open.shop }, request: { method: GET } }",
+                "allow matched open/reading",
+            ),
         ],
     },
     Group {
@@ -276,8 +386,14 @@ for: always
 rules: [ { deny: sandbox, when: source.namespace == "sandbox" }, { require: TLS, that: connection.mtls } ]
 "#,
         rows: &[
-            ("{ source: { namespace: a }, connection: { mtls: true } }", "deny default 403"),
-            ("{ source: { namespace: a }, connection: { mtls: false } }", "deny matched restrict/TLS 403"),
+            (
+                "{ source: { namespace: a }, connection: { mtls: true } }",
+                "deny default 403",
+            ),
+            (
+                "{ source: { namespace: a }, connection: { mtls: false } }",
+                "deny matched restrict/TLS 403",
+            ),
         ],
     },
     Group {
@@ -291,8 +407,14 @@ rules: [ { deny: sandbox, when: source.namespace == "sandbox" } ]
 otherwise: allow
 "#,
         rows: &[
-            ("{ destination: { service: a.shop }, source: { namespace: x } }", "allow otherwise p/otherwise"),
-            ("{ destination: { service: b.shop }, source: { namespace: x } }", "deny default 403"),
+            (
+                "{ destination: { service: a.shop }, source: { namespace: x } }",
+                "allow otherwise p/otherwise",
+            ),
+            (
+                "{ destination: { service: b.shop }, source: { namespace: x } }",
+                "deny default 403",
+            ),
         ],
     },
     Group {
@@ -317,12 +439,30 @@ rules:
 otherwise: { deny: unknown callers }
 "#,
         rows: &[
-            ("{ source: { service_account: leaky, namespace: shop } }", "deny matched quarantine/quarantined 403"),
-            ("{ source: { service_account: fine, namespace: shop } }", "allow matched pool/everything"),
-            ("{ source: { service_account: fine, namespace: sea } }", "deny otherwise door/unknown callers 403"),
-            ("{ source: { service_account: fine } }", "deny otherwise door/unknown callers 403"),
-            ("{ source: { namespace: shop } }", "deny undetermined quarantine/quarantined 403"),
-            ("{ source: { service_account: leaky, namespace: sea } }", "deny matched quarantine/quarantined 403"),
+            (
+                "{ source: { service_account: leaky, namespace: shop } }",
+                "deny matched quarantine/quarantined 403",
+            ),
+            (
+                "{ source: { service_account: fine, namespace: shop } }",
+                "allow matched pool/everything",
+            ),
+            (
+                "{ source: { service_account: fine, namespace: sea } }",
+                "deny otherwise door/unknown callers 403",
+            ),
+            (
+                "{ source: { service_account: fine } }",
+                "deny otherwise door/unknown callers 403",
+            ),
+            (
+                "{ source: { namespace: shop } }",
+                "deny undetermined quarantine/quarantined 403",
+            ),
+            (
+                "{ source: { service_account: leaky, namespace: sea } }",
+                "deny matched quarantine/quarantined 403",
+            ),
         ],
     },
     Group {
@@ -341,7 +481,10 @@ otherwise: { deny: only gets }
 "#,
         rows: &[
             ("{ request: { method: GET } }", "allow matched pool/gets"),
-            ("{ request: { method: PUT } }", "deny otherwise pool/only gets 403"),
+            (
+                "{ request: { method: PUT } }",
+                "deny otherwise pool/only gets 403",
+            ),
         ],
     },
     Group {
@@ -377,12 +520,30 @@ rules:
     that: request.headers["x-tenant"] != ""
 "#,
         rows: &[
-            ("{ request: { headers: { x-tester: 'yes', x-tenant: t } } }", "deny matched p/testers 403"),
-            ("{ request: { headers: { x-tester: 'no', x-tenant: t } } }", "allow default"),
-            ("{ request: { headers: { x-mark: '1', x-tenant: t } } }", "deny matched p/marked 403"),
-            ("{ request: { headers: { x-mark: '2', x-tenant: t } } }", "allow default"),
-            ("{ request: { headers: { x-tenant: '' } } }", "deny matched p/a tenant 403"),
-            ("{ request: { headers: {} } }", "deny undetermined p/a tenant 403"),
+            (
+                "{ request: { headers: { x-tester: 'yes', x-tenant: t } } }",
+                "deny matched p/testers 403",
+            ),
+            (
+                "{ request: { headers: { x-tester: 'no', x-tenant: t } } }",
+                "allow default",
+            ),
+            (
+                "{ request: { headers: { x-mark: '1', x-tenant: t } } }",
+                "deny matched p/marked 403",
+            ),
+            (
+                "{ request: { headers: { x-mark: '2', x-tenant: t } } }",
+                "allow default",
+            ),
+            (
+                "{ request: { headers: { x-tenant: '' } } }",
+                "deny matched p/a tenant 403",
+            ),
+            (
+                "{ request: { headers: {} } }",
+                "deny undetermined p/a tenant 403",
+            ),
         ],
     },
     Group {
@@ -396,10 +557,22 @@ rules:
 otherwise: { deny: admins only }
 "#,
         rows: &[
-            ("{ auth: { claims: { groups: [users, admins] } } }", "allow matched p/admins"),
-            ("{ auth: { claims: { groups: [users] } } }", "deny otherwise p/admins only 403"),
-            ("{ auth: { claims: { groups: 7 } } }", "deny otherwise p/admins only 403"),
-            ("{ auth: { claims: {} } }", "deny otherwise p/admins only 403"),
+            (
+                "{ auth: { claims: { groups: [users, admins] } } }",
+                "allow matched p/admins",
+            ),
+            (
+                "{ auth: { claims: { groups: [users] } } }",
+                "deny otherwise p/admins only 403",
+            ),
+            (
+                "{ auth: { claims: { groups: 7 } } }",
+                "deny otherwise p/admins only 403",
+            ),
+            (
+                "{ auth: { claims: {} } }",
+                "deny otherwise p/admins only 403",
+            ),
             ("{}", "deny otherwise p/admins only 403"),
         ],
     },
@@ -430,11 +603,26 @@ rules:
     that: connection.mtls
 "#,
         rows: &[
-            ("{ destination: { service: db.shop }, connection: { mtls: true } }", "allow default"),
-            ("{ destination: { service: db.shop }, connection: { mtls: false } }", "deny matched p/TLS 403"),
-            ("{ destination: { service: db.shop } }", "deny undetermined p/TLS 403"),
-            ("{ destination: { service: web.shop }, connection: { mtls: true } }", "deny undetermined p/posts 403"),
-            ("{ connection: { mtls: true } }", "deny undetermined p/posts 403"),
+            (
+                "{ destination: { service: db.shop }, connection: { mtls: true } }",
+                "allow default",
+            ),
+            (
+                "{ destination: { service: db.shop }, connection: { mtls: false } }",
+                "deny matched p/TLS 403",
+            ),
+            (
+                "{ destination: { service: db.shop } }",
+                "deny undetermined p/TLS 403",
+            ),
+            (
+                "{ destination: { service: web.shop }, connection: { mtls: true } }",
+                "deny undetermined p/posts 403",
+            ),
+            (
+                "{ connection: { mtls: true } }",
+                "deny undetermined p/posts 403",
+            ),
         ],
     },
     Group {
@@ -450,10 +638,22 @@ for: destination.service == "pay.example"
 rules: [ { deny: no money }  ]
 "#,
         rows: &[
-            ("{ context: { reporter: destination }, destination: { service: pay.example } }", "deny matched in/inbound 403"),
-            ("{ destination: { service: pay.example } }", "deny matched in/inbound 403"),
-            ("{ context: { reporter: source }, destination: { service: pay.example } }", "deny matched egress/no money 403"),
-            ("{ context: { reporter: source }, destination: { service: other.example } }", "allow default"),
+            (
+                "{ context: { reporter: destination }, destination: { service: pay.example } }",
+                "deny matched in/inbound 403",
+            ),
+            (
+                "{ destination: { service: pay.example } }",
+                "deny matched in/inbound 403",
+            ),
+            (
+                "{ context: { reporter: source }, destination: { service: pay.example } }",
+                "deny matched egress/no money 403",
+            ),
+            (
+                "{ context: { reporter: source }, destination: { service: other.example } }",
+                "allow default",
+            ),
         ],
     },
     Group {
@@ -482,9 +682,15 @@ rules:
 otherwise: { deny: nobody yet }
 "#,
         rows: &[
-            ("{ destination: { service: a.shop }, source: { namespace: sandbox }, request: { method: GET } }", "allow default"),
+            (
+                "{ destination: { service: a.shop }, source: { namespace: sandbox }, request: { method: GET } }",
+                "allow default",
+            ),
             ("{ destination: { service: a.shop } }", "allow default"),
-            ("{ destination: { service: b.shop } }", "deny otherwise r/nobody yet 403"),
+            (
+                "{ destination: { service: b.shop } }",
+                "deny otherwise r/nobody yet 403",
+            ),
         ],
     },
     Group {
@@ -503,11 +709,23 @@ rules:
     when: request.method != "OPTIONS"
 "#,
         rows: &[
-            ("{ request: { method: GET, host: bad } }", "deny matched p/blocked 403"),
+            (
+                "{ request: { method: GET, host: bad } }",
+                "deny matched p/blocked 403",
+            ),
             ("{ request: { method: GET, host: good } }", "allow default"),
-            ("{ request: { method: OPTIONS, host: bad } }", "allow default"),
-            ("{ request: { method: GET } }", "deny undetermined p/blocked 403"),
-            ("{ request: { host: good } }", "deny undetermined p/blocked 403"),
+            (
+                "{ request: { method: OPTIONS, host: bad } }",
+                "allow default",
+            ),
+            (
+                "{ request: { method: GET } }",
+                "deny undetermined p/blocked 403",
+            ),
+            (
+                "{ request: { host: good } }",
+                "deny undetermined p/blocked 403",
+            ),
         ],
     },
     Group {
@@ -524,7 +742,10 @@ rules: [ { require: known, ask: known, with: { value: request.host } } ]
         rows: &[
             ("{ request: { host: good } }", "allow default"),
             ("{ request: { host: bad } }", "deny matched p/known 403"),
-            ("{ request: { method: GET } }", "deny undetermined p/known 403"),
+            (
+                "{ request: { method: GET } }",
+                "deny undetermined p/known 403",
+            ),
         ],
     },
     Group {
@@ -545,10 +766,22 @@ rules:
 otherwise: { deny: unknown }
 "#,
         rows: &[
-            ("{ request: { method: GET, host: bad } }", "allow matched p/reading"),
-            ("{ request: { method: PUT, host: good } }", "allow matched p/known"),
-            ("{ request: { method: PUT, host: bad } }", "deny otherwise p/unknown 403"),
-            ("{ request: { method: PUT } }", "deny otherwise p/unknown 403"),
+            (
+                "{ request: { method: GET, host: bad } }",
+                "allow matched p/reading",
+            ),
+            (
+                "{ request: { method: PUT, host: good } }",
+                "allow matched p/known",
+            ),
+            (
+                "{ request: { method: PUT, host: bad } }",
+                "deny otherwise p/unknown 403",
+            ),
+            (
+                "{ request: { method: PUT } }",
+                "deny otherwise p/unknown 403",
+            ),
         ],
     },
     Group {
@@ -572,10 +805,22 @@ rules: [ { allow: known, ask: down, with: { value: request.host } }, { allow: ge
 otherwise: { deny: unknown }
 "#,
         rows: &[
-            ("{ destination: { service: d.shop }, request: { host: h } }", "deny unavailable d/blocked 503"),
-            ("{ destination: { service: r.shop }, request: { host: h } }", "deny unavailable r/known 503"),
-            ("{ destination: { service: a.shop }, request: { host: h, method: PUT } }", "deny unavailable a/unknown 503"),
-            ("{ destination: { service: a.shop }, request: { host: h, method: GET } }", "allow matched a/gets"),
+            (
+                "{ destination: { service: d.shop }, request: { host: h } }",
+                "deny unavailable d/blocked 503",
+            ),
+            (
+                "{ destination: { service: r.shop }, request: { host: h } }",
+                "deny unavailable r/known 503",
+            ),
+            (
+                "{ destination: { service: a.shop }, request: { host: h, method: PUT } }",
+                "deny unavailable a/unknown 503",
+            ),
+            (
+                "{ destination: { service: a.shop }, request: { host: h, method: GET } }",
+                "allow matched a/gets",
+            ),
         ],
     },
     Group {
@@ -599,13 +844,31 @@ rules: [ { allow: known, ask: down, with: { value: request.host }, on_error: all
 otherwise: { deny: unknown }
 "#,
         rows: &[
-            ("{ destination: { service: d.shop }, request: { host: h } }", "allow default"),
-            ("{ destination: { service: r.shop }, request: { host: h } }", "allow default"),
-            ("{ destination: { service: a.shop }, request: { host: h } }", "allow unavailable a/known"),
+            (
+                "{ destination: { service: d.shop }, request: { host: h } }",
+                "allow default",
+            ),
+            (
+                "{ destination: { service: r.shop }, request: { host: h } }",
+                "allow default",
+            ),
+            (
+                "{ destination: { service: a.shop }, request: { host: h } }",
+                "allow unavailable a/known",
+            ),
             // An input without a value is no fault of the adapter: on_error has no say.
-            ("{ destination: { service: d.shop } }", "deny undetermined d/blocked 403"),
-            ("{ destination: { service: r.shop } }", "deny undetermined r/known 403"),
-            ("{ destination: { service: a.shop } }", "deny otherwise a/unknown 403"),
+            (
+                "{ destination: { service: d.shop } }",
+                "deny undetermined d/blocked 403",
+            ),
+            (
+                "{ destination: { service: r.shop } }",
+                "deny undetermined r/known 403",
+            ),
+            (
+                "{ destination: { service: a.shop } }",
+                "deny otherwise a/unknown 403",
+            ),
         ],
     },
     Group {
@@ -640,10 +903,22 @@ rules: [ { allow: gets, when: request.method == "GET" } ]
 otherwise: { deny: only gets }
 "#,
         rows: &[
-            ("{ request: { host: good, method: GET } }", "allow matched pool/gets"),
-            ("{ request: { host: bad, method: GET } }", "deny otherwise door/unknown 403"),
-            ("{ request: { host: good, method: PUT } }", "deny otherwise pool/only gets 403"),
-            ("{ request: { host: bad, method: PUT } }", "deny otherwise pool/only gets 403"),
+            (
+                "{ request: { host: good, method: GET } }",
+                "allow matched pool/gets",
+            ),
+            (
+                "{ request: { host: bad, method: GET } }",
+                "deny otherwise door/unknown 403",
+            ),
+            (
+                "{ request: { host: good, method: PUT } }",
+                "deny otherwise pool/only gets 403",
+            ),
+            (
+                "{ request: { host: bad, method: PUT } }",
+                "deny otherwise pool/only gets 403",
+            ),
         ],
     },
     Group {
@@ -666,8 +941,14 @@ for: destination.service == "f.shop"
 rules: [ { deny: fine, ask: fine, with: { value: "'x'" }, status: 410 } ]
 "#,
         rows: &[
-            ("{ destination: { service: t.shop } }", "deny matched t/tea 418"),
-            ("{ destination: { service: f.shop } }", "deny matched f/fine 410"),
+            (
+                "{ destination: { service: t.shop } }",
+                "deny matched t/tea 418",
+            ),
+            (
+                "{ destination: { service: f.shop } }",
+                "deny matched f/fine 410",
+            ),
         ],
     },
     Group {
@@ -695,15 +976,30 @@ quotas:
     cost: int(request.headers["x-cost"])
 "#,
         rows: &[
-            ("{ destination: { service: p.shop }, request: { headers: { x-tenant: t, x-cost: '5' } } }", "allow default"),
-            ("{ destination: { service: p.shop }, request: { headers: { x-tenant: t, x-cost: '0' } } }", "allow default"),
-            ("{ destination: { service: p.shop }, request: { headers: { x-cost: '5' } } }", "deny undetermined p/per tenant 403"),
-            ("{ destination: { service: p.shop }, request: { headers: { x-tenant: t } } }", "deny undetermined p/by size 403"),
+            (
+                "{ destination: { service: p.shop }, request: { headers: { x-tenant: t, x-cost: '5' } } }",
+                "allow default",
+            ),
+            (
+                "{ destination: { service: p.shop }, request: { headers: { x-tenant: t, x-cost: '0' } } }",
+                "allow default",
+            ),
+            (
+                "{ destination: { service: p.shop }, request: { headers: { x-cost: '5' } } }",
+                "deny undetermined p/per tenant 403",
+            ),
+            (
+                "{ destination: { service: p.shop }, request: { headers: { x-tenant: t } } }",
+                "deny undetermined p/by size 403",
+            ),
             (
                 "{ destination: { service: p.shop }, request: { headers: { x-tenant: t, x-cost: '-1' } } }",
                 "deny undetermined p/by size 403",
             ),
-            ("{ destination: { service: s.shop }, request: { headers: { x-cost: '-1' } } }", "allow default"),
+            (
+                "{ destination: { service: s.shop }, request: { headers: { x-cost: '-1' } } }",
+                "allow default",
+            ),
         ],
     },
 ];
