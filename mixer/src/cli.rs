@@ -4,6 +4,7 @@
 //! 65 input that cannot be read, 69 somebody needed cannot be reached. What was asked for goes to standard output, everything
 //! else to standard error.
 
+mod demo;
 mod explain;
 mod loaded;
 mod serve;
@@ -37,6 +38,7 @@ enum Verb {
     Test(test::Args),
     Explain(explain::Args),
     Serve(serve::Args),
+    Demo(demo::Args),
 }
 
 /// Does what the arguments of this process say.
@@ -58,5 +60,6 @@ pub fn run() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Serve(args) => serve::run(args),
+        Verb::Demo(args) => demo::run(args),
     }
 }

@@ -108,9 +108,17 @@ impl Leases {
 
     /// Takes what is held for the enforced ones of `charges`. All or nothing: on a refusal what was taken is put back.
     pub(crate) fn spend(&self, charges: &[Charge], now: Instant) -> Result<Bill, Refusal> {
-        let mut bill = Bill { taken: Vec::new(), missing: Vec::new(), paid: 0 };
+        let mut bill = Bill {
+            taken: Vec::new(),
+            missing: Vec::new(),
+            paid: 0,
+        };
         let mut short = Vec::new();
-        for (at, charge) in charges.iter().enumerate().filter(|(_, charge)| !charge.shadow) {
+        for (at, charge) in charges
+            .iter()
+            .enumerate()
+            .filter(|(_, charge)| !charge.shadow)
+        {
             match self.take(charge, now) {
                 Taken::Paid(lot) => {
                     bill.paid += 1;
@@ -126,7 +134,10 @@ impl Leases {
             }
         }
         // Only now: an ask takes surplus along, and must be sent.
-        bill.missing = short.into_iter().map(|at| (at, self.ask_for(&charges[at], now))).collect();
+        bill.missing = short
+            .into_iter()
+            .map(|at| (at, self.ask_for(&charges[at], now)))
+            .collect();
         Ok(bill)
     }
 
@@ -185,7 +196,11 @@ impl Leases {
             counter.enter(charge.cost, grant, true, sent, now);
             counter.overflow(now)
         });
-        let unused = || Ask { cost: 0, unused: grant.lease, ..self.plain_ask(charge) };
+        let unused = || Ask {
+            cost: 0,
+            unused: grant.lease,
+            ..self.plain_ask(charge)
+        };
         // What nobody can hold goes back.
         let back = entered.unwrap_or_else(|| (grant.lease > 0).then(unused));
         back.into_iter().for_each(|ask| self.enqueue(ask));
@@ -211,7 +226,8 @@ impl Leases {
     pub(crate) fn rates(&self, counters: Vec<CounterId>, now: Instant) -> Vec<(CounterId, f64)> {
         let rate = |id: CounterId| {
             let hash = self.hash(&id);
-            let rate = find(&mut self.shard(hash), hash, &id)?.rate_for_lease(self.ask_timeout, now)?;
+            let rate =
+                find(&mut self.shard(hash), hash, &id)?.rate_for_lease(self.ask_timeout, now)?;
             Some((id, rate))
         };
         counters.into_iter().filter_map(rate).collect()
@@ -256,17 +272,22 @@ impl Leases {
     fn take(&self, charge: &Charge, now: Instant) -> Taken {
         let taken = self.with_counter(charge, now, |counter| {
             let taken = counter.take(charge, now);
-            let refill = matches!(taken, Taken::Paid(_)).then(|| counter.refill(charge, self.ask_timeout, now));
+            let refill = matches!(taken, Taken::Paid(_))
+                .then(|| counter.refill(charge, self.ask_timeout, now));
             (taken, refill.flatten())
         });
-        let Some((taken, refill)) = taken else { return Taken::Short };
+        let Some((taken, refill)) = taken else {
+            return Taken::Short;
+        };
         refill.into_iter().for_each(|ask| self.enqueue(ask));
         taken
     }
 
     fn ask_for(&self, charge: &Charge, now: Instant) -> Ask {
-        self.with_counter(charge, now, |counter| counter.ask_for(charge, self.ask_timeout, now))
-            .unwrap_or_else(|| self.plain_ask(charge))
+        self.with_counter(charge, now, |counter| {
+            counter.ask_for(charge, self.ask_timeout, now)
+        })
+        .unwrap_or_else(|| self.plain_ask(charge))
     }
 
     fn plain_ask(&self, charge: &Charge) -> Ask {

@@ -1,6 +1,6 @@
 //! What every adapter must hold to, as checks that each adapter's tests run.
 //!
-//! ```ignore
+//! ```text
 //! #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 //! async fn conforms() {
 //!     let example = Example::new(json!({"entries": ["10.0.0.0/8"]})).input("value", Type::Ip, OwnedValue::Ip(address));
@@ -98,7 +98,7 @@ pub async fn run_built(kind: &str, built: &Built, example: &Example) {
     secrets_are_not_shown(kind, built, example);
     unstarted_handlers_answer(kind, built, example).await;
     concurrent_asking_is_safe(kind, built, example).await;
-    if build(built, example, &env(kind)).can_quota() {
+    if build(built, example, &environment(kind, example)).can_quota() {
         let (kept, hand) = manual_env(kind);
         let env = Env {
             directory: example.directory.clone(),

@@ -84,42 +84,36 @@ pub(crate) fn order(
     }))
 }
 
-/// How two numbers compare by value; `None` with NaN, and for what is no number.
+/// How two numbers compare, as CEL says: an integer beside a double is compared as a double. `None` with NaN, and for what is no
+/// number.
 pub(crate) fn compare_numbers(a: &Val<'_>, b: &Val<'_>) -> Option<Ordering> {
     match (a, b) {
         (Val::Int(a), Val::Int(b)) => Some(a.cmp(b)),
         (Val::Uint(a), Val::Uint(b)) => Some(a.cmp(b)),
-        (Val::Double(a), Val::Double(b)) => a.partial_cmp(b),
         (Val::Int(a), Val::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
         (Val::Uint(a), Val::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
-        (Val::Int(a), Val::Double(b)) => integer_with_double(i128::from(*a), *b),
-        (Val::Uint(a), Val::Double(b)) => integer_with_double(i128::from(*a), *b),
-        (Val::Double(a), Val::Int(b)) => {
-            integer_with_double(i128::from(*b), *a).map(Ordering::reverse)
-        }
-        (Val::Double(a), Val::Uint(b)) => {
-            integer_with_double(i128::from(*b), *a).map(Ordering::reverse)
-        }
+        _ => as_double(a)?.partial_cmp(&as_double(b)?),
+    }
+}
+
+fn as_double(number: &Val<'_>) -> Option<f64> {
+    match number {
+        Val::Int(number) => Some(*number as f64),
+        Val::Uint(number) => Some(*number as f64),
+        Val::Double(number) => Some(*number),
         _ => None,
     }
 }
 
-/// Exact: no integer is rounded to a double first.
-fn integer_with_double(integer: i128, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
+/// The integer a number is, when it is one: map keys are found by it, so that no key is found by rounding.
+pub(crate) fn as_integer(number: &Val<'_>) -> Option<i128> {
+    match number {
+        Val::Int(number) => Some(i128::from(*number)),
+        Val::Uint(number) => Some(i128::from(*number)),
+        // Beyond 2^64 there are no keys.
+        Val::Double(number) if number.fract() == 0.0 && number.abs() < 1.9e19 => {
+            Some(*number as i128)
+        }
+        _ => None,
     }
-    // Doubles of magnitude 2^64 and more are beyond every integer here; below that `floor` fits.
-    if double >= 18_446_744_073_709_551_616.0 {
-        return Some(Ordering::Less);
-    }
-    if double < -9_223_372_036_854_775_808.0 {
-        return Some(Ordering::Greater);
-    }
-    let floor = double.floor();
-    Some(integer.cmp(&(floor as i128)).then(if double > floor {
-        Ordering::Less
-    } else {
-        Ordering::Equal
-    }))
 }

@@ -94,10 +94,9 @@ impl<'a> Evaluation<'a> {
     /// Everything read so far, each once and sorted, with whether the request has it. Keys found ambiguous count as present.
     pub fn referenced(&self) -> Vec<(Reference, bool)> {
         let seen = |at: usize| {
-            let words = self.seen.iter().chain(&self.seen_beyond);
+            let mut words = self.seen.iter().chain(&self.seen_beyond);
             words
-                .skip(at / 64)
-                .next()
+                .nth(at / 64)
                 .is_some_and(|word| word & (1 << (at % 64)) != 0)
         };
         let named = self

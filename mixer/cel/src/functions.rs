@@ -5,6 +5,9 @@
 
 mod arithmetic;
 mod conversions;
+mod format;
+mod lists;
+mod math;
 mod network;
 mod optional;
 mod strings;
@@ -40,6 +43,7 @@ pub(crate) enum Sort {
     /// Whatever the first argument that says so makes it.
     A,
     ListOfA,
+    ListOfDyn,
     ListOfString,
     ListOfInt,
     Map,
@@ -100,12 +104,15 @@ impl fmt::Debug for Function {
 }
 
 fn definitions() -> impl Iterator<Item = &'static Definition> {
-    let tables: [&'static [Definition]; 5] = [
+    let tables: [&'static [Definition]; 8] = [
         conversions::TABLE,
         strings::TABLE,
         times::TABLE,
         network::TABLE,
         optional::TABLE,
+        format::TABLE,
+        math::TABLE,
+        lists::TABLE,
     ];
     tables.into_iter().flatten()
 }
@@ -131,8 +138,8 @@ impl Sort {
             (Sort::ListOfA, Kind::List(item)) => bind(item),
             (Sort::OptionalOfA, Kind::Optional(item)) => bind(item),
             (Sort::Dyn, _) | (_, Kind::Dyn) => true,
+            (Sort::ListOfDyn, Kind::List(_)) => true,
             (Sort::ListOfString, Kind::List(item)) => Kind::String.admits(item),
-            (Sort::ListOfInt, Kind::List(item)) => Kind::Int.admits(item),
             (Sort::Map, Kind::Map(..)) => true,
             _ => self.kind(&None) == *kind,
         }
@@ -156,6 +163,7 @@ impl Sort {
             Sort::Dyn => Kind::Dyn,
             Sort::A => bound(),
             Sort::ListOfA => Kind::List(Box::new(bound())),
+            Sort::ListOfDyn => Kind::List(Box::new(Kind::Dyn)),
             Sort::ListOfString => Kind::List(Box::new(Kind::String)),
             Sort::ListOfInt => Kind::List(Box::new(Kind::Int)),
             Sort::Map => Kind::Map(Box::new(Kind::Dyn), Box::new(Kind::Dyn)),

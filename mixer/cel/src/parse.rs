@@ -94,13 +94,20 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         return problem(end, "the expression ends too early".to_owned());
     };
     let text = &source[token.span.clone()];
+    let shown = match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_owned(),
+    };
     let (message, help) = if first.msg.contains("reserved identifier") {
-        (format!("`{text}` is a reserved word"), None)
+        (format!("`{shown}` is a reserved word"), None)
     } else if first.msg.contains("invalid int") || first.msg.contains("invalid uint") {
-        (format!("`{text}` does not fit 64 bits"), None)
+        (format!("`{shown}` does not fit 64 bits"), None)
     } else if first.msg.contains("invalid double") {
-        (format!("`{text}` is no finite number"), None)
-    } else if first.msg.contains("invalid string") || first.msg.contains("invalid bytes") {
+        (format!("`{shown}` is no finite number"), None)
+    } else if first.msg.contains("invalid string")
+        || first.msg.contains("invalid bytes")
+        || (first.msg.contains("token recognition") && token.kind == tokens::TokenKind::Text)
+    {
         (
             "the string has a bad escape".to_owned(),
             Some("write `\\\\` for a backslash, or r\"..\"".to_owned()),
@@ -119,7 +126,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
             }
             _ => None,
         };
-        (format!("unexpected `{text}`"), help.map(str::to_owned))
+        (format!("unexpected `{shown}`"), help.map(str::to_owned))
     };
     Problem {
         span: token.span.clone(),

@@ -81,7 +81,7 @@ fn translate(pattern: &str) -> Result<String, String> {
                     .skip(1)
                     .take_while(|c| c.is_ascii_alphabetic() || *c == '-')
                     .collect();
-                let group = chars.clone().skip(1).next();
+                let group = chars.clone().nth(1);
                 if !matches!(group, Some('P' | '<'))
                     && flags.chars().any(|flag| !"imsU-".contains(flag))
                 {

@@ -117,7 +117,7 @@ async fn take_spends_what_the_decision_charges_once_per_dedup_id() {
 }
 
 #[tokio::test]
-async fn quota_takes_and_gives_back_and_knows_what_it_does_not_know() {
+async fn quota_takes_what_is_left_and_knows_what_it_does_not_know() {
     let mut mesh = Mesh::new(&[("quota.yaml", QUOTA)]).await;
     let mut spend = async |quota: &str, cost: i64| {
         let ask = v1::Ask { quota: quota.to_owned(), key: vec!["shop".to_owned()], cost, ..v1::Ask::default() };
@@ -130,9 +130,9 @@ async fn quota_takes_and_gives_back_and_knows_what_it_does_not_know() {
     assert_eq!(refused.outcome(), Refused);
     assert!(refused.retry_after.is_some());
     assert_eq!(spend("three", -1).await.outcome(), Granted);
-    assert_eq!(spend("three", 1).await.outcome(), Granted);
+    assert_eq!(spend("three", 1).await.outcome(), Refused, "nobody gives back what it does not hold");
     assert_eq!(spend("four", 1).await.outcome(), Unknown);
-    assert_eq!(mesh.metric(r#"mixer_quota_total{outcome="refused"}"#).await, Some(1.0));
+    assert_eq!(mesh.metric(r#"mixer_quota_total{outcome="refused"}"#).await, Some(2.0));
     let many = v1::QuotaRequest { asks: vec![v1::Ask::default(); 1_025], ..v1::QuotaRequest::default() };
     let status = mesh.client.quota(many).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "asks: 1025 asks, at most 1024 in one call"));

@@ -113,7 +113,9 @@ impl Inner {
 
     async fn refill(self: Arc<Self>, ask: Ask) {
         let sent = self.clock.now();
-        match self.ask_quota(std::slice::from_ref(&ask)).await.as_deref() {
+        let until = sent + self.calls.total_timeout();
+        let answered = self.ask_quota(std::slice::from_ref(&ask), until).await;
+        match answered.as_deref() {
             Ok([grant]) => {
                 let taken = grant.outcome == Outcome::Granted;
                 self.leases
@@ -126,7 +128,8 @@ impl Inner {
     /// Gives tokens back. If that fails they are lost until their lease ends: they may have been counted.
     pub(super) async fn give_back(&self, unused: Vec<Ask>) {
         for asks in unused.chunks(MOST_GIVEN) {
-            if let Err(failure) = self.ask_quota(asks).await {
+            let until = self.clock.now() + self.calls.total_timeout();
+            if let Err(failure) = self.ask_quota(asks, until).await {
                 tracing::debug!(
                     counters = asks.len(),
                     "leases could not be given back: {}",

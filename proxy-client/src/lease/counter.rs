@@ -113,7 +113,12 @@ impl Counter {
     }
 
     /// An ask for more, when less than half of a lease is left.
-    pub(super) fn refill(&mut self, charge: &Charge, timeout: Duration, now: Instant) -> Option<Ask> {
+    pub(super) fn refill(
+        &mut self,
+        charge: &Charge,
+        timeout: Duration,
+        now: Instant,
+    ) -> Option<Ask> {
         let wanted = self.lease > 1 && charge.leased && self.wants_lease(now);
         wanted.then(|| self.ask(0, true, timeout, now))
     }
@@ -131,8 +136,13 @@ impl Counter {
 
     /// Gives the surplus back when it is more than a lease.
     pub(super) fn overflow(&mut self, now: Instant) -> Option<Ask> {
-        let surplus = self.surplus.take_if(|surplus| surplus.tokens > self.lease)?;
-        Some(Ask { unused: surplus.tokens, ..self.ask(0, false, Duration::ZERO, now) })
+        let surplus = self
+            .surplus
+            .take_if(|surplus| surplus.tokens > self.lease)?;
+        Some(Ask {
+            unused: surplus.tokens,
+            ..self.ask(0, false, Duration::ZERO, now)
+        })
     }
 
     /// Counts tokens that this client spends.
@@ -240,7 +250,10 @@ impl Counter {
         self.expire(now);
         let unused = self.tokens() + self.surplus.take().map_or(0, |lot| lot.tokens);
         self.lots.clear();
-        (unused > 0).then(|| Ask { unused, ..self.ask(0, false, Duration::ZERO, now) })
+        (unused > 0).then(|| Ask {
+            unused,
+            ..self.ask(0, false, Duration::ZERO, now)
+        })
     }
 
     /// Whether forgetting it would lose something.

@@ -29,29 +29,48 @@ fn charge(quota: &str, cost: u64) -> Charge {
 }
 
 fn granted(lease: u64) -> Grant {
-    Grant { outcome: Outcome::Granted, lease, lease_for: Duration::from_secs(1), retry_after: None }
+    Grant {
+        outcome: Outcome::Granted,
+        lease,
+        lease_for: Duration::from_secs(1),
+        retry_after: None,
+    }
 }
 
 fn refused(millis: u64) -> Grant {
     let retry_after = Some(Duration::from_millis(millis));
-    Grant { outcome: Outcome::Refused, lease: 0, lease_for: Duration::ZERO, retry_after }
+    Grant {
+        outcome: Outcome::Refused,
+        lease: 0,
+        lease_for: Duration::ZERO,
+        retry_after,
+    }
 }
 
 fn leases(most: usize) -> (Leases, queue::Receiver<Waiting>) {
     let (sender, receiver) = queue::bounded(64);
-    (Leases::new(most, Duration::from_millis(150), sender), receiver)
+    (
+        Leases::new(most, Duration::from_millis(150), sender),
+        receiver,
+    )
 }
 
 /// Pays for one charge; whether it was paid from what is held.
 fn pays(leases: &Leases, charge: &Charge, now: Instant) -> bool {
-    leases.spend(std::slice::from_ref(charge), now).unwrap().missing.is_empty()
+    leases
+        .spend(std::slice::from_ref(charge), now)
+        .unwrap()
+        .missing
+        .is_empty()
 }
 
 #[test]
 fn a_lease_pays_until_it_is_spent() {
     let (leases, _background) = leases(8);
     leases.granted(&charge("q", 1), &granted(3), at(0), at(1));
-    let paid: Vec<bool> = (0..4).map(|_| pays(&leases, &charge("q", 1), at(2))).collect();
+    let paid: Vec<bool> = (0..4)
+        .map(|_| pays(&leases, &charge("q", 1), at(2)))
+        .collect();
     assert_eq!(paid, [true, true, true, false]);
 }
 
@@ -75,8 +94,16 @@ fn a_refill_is_asked_for_below_half_and_once() {
     assert!(background.try_recv().is_none(), "one is on its way");
 
     // One that was lost with its request ends by itself.
-    assert!(!leases.spend(&[charge("q", 1)], at(100)).unwrap().missing[0].1.lease);
-    assert!(leases.spend(&[charge("q", 1)], at(152)).unwrap().missing[0].1.lease);
+    assert!(
+        !leases.spend(&[charge("q", 1)], at(100)).unwrap().missing[0]
+            .1
+            .lease
+    );
+    assert!(
+        leases.spend(&[charge("q", 1)], at(152)).unwrap().missing[0]
+            .1
+            .lease
+    );
 }
 
 #[test]
@@ -109,12 +136,26 @@ fn all_charges_are_paid_or_none() {
     let (leases, _background) = leases(8);
     let charges = [charge("a", 2), charge("b", 1), charge("c", 1)];
     leases.granted(&charges[0], &granted(2), at(0), at(1));
-    let ask = leases.spend(&charges[2..], at(1)).unwrap().missing.remove(0).1;
+    let ask = leases
+        .spend(&charges[2..], at(1))
+        .unwrap()
+        .missing
+        .remove(0)
+        .1;
     leases.answered(&ask, &refused(500), false, at(1), at(2));
 
     let refusal = leases.spend(&charges, at(3)).unwrap_err();
-    assert_eq!(refusal, Refusal { at: 2, retry_after: Some(Duration::from_millis(499)) });
-    assert!(pays(&leases, &charges[0], at(4)), "what was taken for a refused request is gone");
+    assert_eq!(
+        refusal,
+        Refusal {
+            at: 2,
+            retry_after: Some(Duration::from_millis(499))
+        }
+    );
+    assert!(
+        pays(&leases, &charges[0], at(4)),
+        "what was taken for a refused request is gone"
+    );
 
     // And when the refusal comes from Mixer.
     leases.granted(&charges[0], &granted(2), at(4), at(5));
@@ -127,20 +168,48 @@ fn all_charges_are_paid_or_none() {
 #[test]
 fn a_refusal_is_remembered_until_it_may_be_granted_and_for_as_much() {
     let (leases, _background) = leases(8);
-    let ask = leases.spend(&[charge("q", 5)], at(0)).unwrap().missing.remove(0).1;
+    let ask = leases
+        .spend(&[charge("q", 5)], at(0))
+        .unwrap()
+        .missing
+        .remove(0)
+        .1;
     leases.answered(&ask, &refused(100), false, at(0), at(1));
     assert!(leases.spend(&[charge("q", 5)], at(100)).is_err());
     assert!(leases.spend(&[charge("q", 7)], at(100)).is_err());
-    assert!(leases.spend(&[charge("q", 4)], at(100)).is_ok(), "less may be granted");
+    assert!(
+        leases.spend(&[charge("q", 4)], at(100)).is_ok(),
+        "less may be granted"
+    );
     assert!(leases.spend(&[charge("q", 5)], at(101)).is_ok());
 }
 
 #[test]
 fn a_refusal_without_an_end_is_remembered_for_a_second_and_promises_nothing() {
     let (leases, _background) = leases(8);
-    let ask = leases.spend(&[charge("q", 5)], at(0)).unwrap().missing.remove(0).1;
-    leases.answered(&ask, &Grant { retry_after: None, ..refused(0) }, false, at(0), at(0));
-    assert_eq!(leases.spend(&[charge("q", 5)], at(999)).unwrap_err().retry_after, None);
+    let ask = leases
+        .spend(&[charge("q", 5)], at(0))
+        .unwrap()
+        .missing
+        .remove(0)
+        .1;
+    leases.answered(
+        &ask,
+        &Grant {
+            retry_after: None,
+            ..refused(0)
+        },
+        false,
+        at(0),
+        at(0),
+    );
+    assert_eq!(
+        leases
+            .spend(&[charge("q", 5)], at(999))
+            .unwrap_err()
+            .retry_after,
+        None
+    );
     assert!(leases.spend(&[charge("q", 5)], at(1_000)).is_ok());
 }
 
@@ -161,7 +230,10 @@ fn what_is_idle_is_given_back_within_a_second_and_what_is_busy_is_not() {
     assert!(pays(&leases, &charge("busy", 1), at(400)));
     assert!(leases.sweep(at(499)).is_empty());
     let given = leases.sweep(at(500));
-    assert_eq!((given.len(), &*given[0].counter.quota, given[0].unused), (1, "idle", 7));
+    assert_eq!(
+        (given.len(), &*given[0].counter.quota, given[0].unused),
+        (1, "idle", 7)
+    );
     assert!((given[0].cost, given[0].lease) == (0, false));
     assert!(!pays(&leases, &charge("idle", 1), at(501)));
     assert!(IDLE + SWEEP < Duration::from_secs(1));
@@ -172,11 +244,23 @@ fn counters_beyond_the_bound_are_asked_for_each_time() {
     let (leases, mut background) = leases(1);
     leases.granted(&charge("a", 1), &granted(5), at(0), at(0));
     leases.granted(&charge("b", 1), &granted(5), at(0), at(0));
-    assert_eq!(background.try_recv().unwrap().ask.unused, 5, "a lease nobody can hold goes back");
+    assert_eq!(
+        background.try_recv().unwrap().ask.unused,
+        5,
+        "a lease nobody can hold goes back"
+    );
     assert!(pays(&leases, &charge("a", 1), at(1)) && !pays(&leases, &charge("b", 1), at(1)));
-    let ask = leases.spend(&[charge("b", 1)], at(1)).unwrap().missing.remove(0).1;
+    let ask = leases
+        .spend(&[charge("b", 1)], at(1))
+        .unwrap()
+        .missing
+        .remove(0)
+        .1;
     assert!(!ask.lease);
-    assert!(!leases.fits_alone(&charge("b", 1), 100, at(1)), "what cannot be counted is not let pass");
+    assert!(
+        !leases.fits_alone(&charge("b", 1), 100, at(1)),
+        "what cannot be counted is not let pass"
+    );
 
     // Room is made by counters that are of no more use.
     leases.sweep(at(5_000));
@@ -189,15 +273,34 @@ fn counters_beyond_the_bound_are_asked_for_each_time() {
 fn a_quota_that_is_gone_takes_its_lease_along() {
     let (leases, _background) = leases(8);
     leases.granted(&charge("q", 1), &granted(5), at(0), at(0));
-    let ask = leases.spend(&[charge("q", 9)], at(1)).unwrap().missing.remove(0).1;
-    leases.answered(&ask, &Grant { outcome: Outcome::Unknown, ..granted(0) }, false, at(1), at(2));
+    let ask = leases
+        .spend(&[charge("q", 9)], at(1))
+        .unwrap()
+        .missing
+        .remove(0)
+        .1;
+    leases.answered(
+        &ask,
+        &Grant {
+            outcome: Outcome::Unknown,
+            ..granted(0)
+        },
+        false,
+        at(1),
+        at(2),
+    );
     assert!(!pays(&leases, &charge("q", 1), at(3)));
 }
 
 #[test]
 fn the_rate_is_that_of_the_last_second() {
     let (leases, _background) = leases(8);
-    let rate = |now| leases.rates(vec![CounterId::new("q", &[])], now).first().map_or(0.0, |(_, rate)| *rate);
+    let rate = |now| {
+        leases
+            .rates(vec![CounterId::new("q", &[])], now)
+            .first()
+            .map_or(0.0, |(_, rate)| *rate)
+    };
     for millis in 0..1_000 {
         let _ = leases.spend(&[charge("q", 2)], at(millis));
     }
@@ -241,8 +344,13 @@ impl Store {
         if ask.cost > free {
             return refused(self.taken.first().map_or(1, |(when, _)| when + 1_000 - now));
         }
-        let extra = if ask.lease { self.lease.min(free - ask.cost) } else { 0 };
-        self.taken.extend((0..ask.cost + extra).map(|_| (now, client)));
+        let extra = if ask.lease {
+            self.lease.min(free - ask.cost)
+        } else {
+            0
+        };
+        self.taken
+            .extend((0..ask.cost + extra).map(|_| (now, client)));
         granted(extra)
     }
 }
@@ -306,9 +414,16 @@ fn threads_never_spend_a_token_twice() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let leases = leases.clone();
-            std::thread::spawn(move || (0..500).filter(|_| pays(&leases, &charge("q", 1), at(1))).count())
+            std::thread::spawn(move || {
+                (0..500)
+                    .filter(|_| pays(&leases, &charge("q", 1), at(1)))
+                    .count()
+            })
         })
         .collect();
-    let paid: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    let paid: usize = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .sum();
     assert_eq!(paid, 1_000);
 }

@@ -1,6 +1,9 @@
 //! The client against a server that speaks `mixer.v1` over a real socket.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 mod check;
+mod failure;
 mod lease;
 mod report;
 mod server;
@@ -46,23 +49,36 @@ impl Bench {
         let (clock, hand) = Clock::manual();
         let mut config = Config::new(server.address.to_string(), "proxy-1");
         // Time stands still on the client's clock; what tonic itself times must not interfere.
-        (config.try_timeout, config.total_timeout) = (Duration::from_secs(60), Duration::from_secs(150));
+        (config.try_timeout, config.total_timeout) =
+            (Duration::from_secs(60), Duration::from_secs(150));
         change(&mut config);
         let tasks = Tasks::new();
         let client = Client::start(config, clock, Arc::new(Random::from_seed(1)), &tasks);
-        Self { server, client, hand, _tasks: tasks }
+        Self {
+            server,
+            client,
+            hand,
+            _tasks: tasks,
+        }
     }
 
     /// Waits for the state of that version.
     async fn told(&self, version: u64) {
         let mut states = self.client.state();
-        let newest = |state: &Option<Arc<mixer_client::State>>| state.as_ref().is_some_and(|s| s.version >= version);
+        let newest = |state: &Option<Arc<mixer_client::State>>| {
+            state.as_ref().is_some_and(|s| s.version >= version)
+        };
         in_time(states.wait_for(newest)).await.unwrap();
     }
 
     /// Announces another state, and waits until the client knows it.
     async fn announce(&self, scope: v1::Scope) {
-        let before = self.client.state().borrow().as_ref().map_or(0, |state| state.version);
+        let before = self
+            .client
+            .state()
+            .borrow()
+            .as_ref()
+            .map_or(0, |state| state.version);
         self.server.announce_scope(scope);
         self.told(before + 1).await;
     }
@@ -85,11 +101,22 @@ impl Bench {
 
 /// A request with a method and headers.
 fn request(method: &str, headers: &[(&str, &str)]) -> OwnedBag {
-    let headers = headers.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let headers = headers
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let mut bag = OwnedBag::new();
-    bag.set(vocabulary::CONTEXT_REPORTER, OwnedValue::String("destination".into()));
-    bag.set(vocabulary::REQUEST_METHOD, OwnedValue::String(method.into()));
-    bag.set(vocabulary::REQUEST_HEADERS, OwnedValue::Map(headers.collect::<BTreeMap<_, _>>()));
+    bag.set(
+        vocabulary::CONTEXT_REPORTER,
+        OwnedValue::String("destination".into()),
+    );
+    bag.set(
+        vocabulary::REQUEST_METHOD,
+        OwnedValue::String(method.into()),
+    );
+    bag.set(
+        vocabulary::REQUEST_HEADERS,
+        OwnedValue::Map(headers.collect::<BTreeMap<_, _>>()),
+    );
     bag
 }
 
@@ -101,12 +128,19 @@ fn decision(verdict: v1::Verdict) -> v1::Decision {
         policy: "p".into(),
         rule: "a sentence".into(),
         revision: "r1".into(),
-        referenced: vec![v1::Reference { id: 18, present: true, ..Default::default() }],
+        referenced: vec![v1::Reference {
+            id: 18,
+            present: true,
+            ..Default::default()
+        }],
         id: "d-1".into(),
         ..Default::default()
     }
 }
 
 fn decides(decision: v1::Decision) -> Reply<v1::CheckResponse> {
-    Reply::Answer(v1::CheckResponse { decision: Some(decision), grants: vec![] })
+    Reply::Answer(v1::CheckResponse {
+        decision: Some(decision),
+        grants: vec![],
+    })
 }

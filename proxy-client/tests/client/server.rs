@@ -66,7 +66,9 @@ impl Server {
             checks: Method::new(|_| Reply::Fail(Status::unimplemented("not scripted"))),
             quotas: Method::new(|_| Reply::Fail(Status::unimplemented("not scripted"))),
             reports: Method::new(|request: &v1::ReportRequest| {
-                Reply::Answer(v1::ReportResponse { sequence: request.sequence })
+                Reply::Answer(v1::ReportResponse {
+                    sequence: request.sequence,
+                })
             }),
             watches: watch::Sender::new(Vec::new()),
             told: watch::Sender::new(Told::Nothing),
@@ -74,13 +76,25 @@ impl Server {
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let service = MixerServer::new(Scripted(script.clone()));
         runtime.spawn(async move {
-            let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+            let incoming =
+                TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming)
+                .await
         });
-        Self { address, script, runtime: Some(runtime) }
+        Self {
+            address,
+            script,
+            runtime: Some(runtime),
+        }
     }
 
     /// Announces `revision`, with rules and quotas, for requests to the proxy's own service.
@@ -89,10 +103,18 @@ impl Server {
     }
 
     pub(crate) fn announce_scope(&self, inbound: Scope) {
-        let outbound_default = Some(Scope { revision: "none".into(), ..Default::default() });
+        let outbound_default = Some(Scope {
+            revision: "none".into(),
+            ..Default::default()
+        });
         let mesh = r#"{"mesh":{"fail":{"stale":"60s"}}}"#.to_owned();
         let documents = vec![mesh];
-        self.tell(v1::WatchResponse { inbound: Some(inbound), outbound_default, documents, ..Default::default() });
+        self.tell(v1::WatchResponse {
+            inbound: Some(inbound),
+            outbound_default,
+            documents,
+            ..Default::default()
+        });
     }
 
     pub(crate) fn tell(&self, state: v1::WatchResponse) {
@@ -115,7 +137,11 @@ impl Drop for Server {
 
 impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Method<Q, A> {
     fn new(usual: impl FnMut(&Q) -> Reply<A> + Send + 'static) -> Self {
-        Self { next: Mutex::default(), usual: Mutex::new(Box::new(usual)), asked: watch::Sender::new(Vec::new()) }
+        Self {
+            next: Mutex::default(),
+            usual: Mutex::new(Box::new(usual)),
+            asked: watch::Sender::new(Vec::new()),
+        }
     }
 
     /// Answers every question so, from now on.
@@ -130,34 +156,50 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Method<Q, A> {
 
     /// What was asked until now.
     pub(crate) fn asked(&self) -> Vec<Q> {
-        self.asked.borrow().iter().map(|(question, _)| question.clone()).collect()
+        self.asked
+            .borrow()
+            .iter()
+            .map(|(question, _)| question.clone())
+            .collect()
     }
 
     /// The grpc-timeout of each question.
     pub(crate) fn timeouts(&self) -> Vec<Option<String>> {
-        self.asked.borrow().iter().map(|(_, timeout)| timeout.clone()).collect()
+        self.asked
+            .borrow()
+            .iter()
+            .map(|(_, timeout)| timeout.clone())
+            .collect()
     }
 
     /// Waits until `count` questions were asked.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Q> {
         let mut asked = self.asked.subscribe();
-        in_time(asked.wait_for(|asked| asked.len() >= count)).await.unwrap();
+        in_time(asked.wait_for(|asked| asked.len() >= count))
+            .await
+            .unwrap();
         self.asked()
     }
 
     /// Whether `count` questions come within a moment.
     pub(crate) async fn comes(&self, count: usize) -> bool {
         let mut asked = self.asked.subscribe();
-        let moment = Duration::from_millis(20);
-        tokio::time::timeout(moment, asked.wait_for(|asked| asked.len() >= count)).await.is_ok()
+        let moment = Duration::from_millis(200);
+        tokio::time::timeout(moment, asked.wait_for(|asked| asked.len() >= count))
+            .await
+            .is_ok()
     }
 
     async fn call(&self, request: Request<Q>) -> Result<Response<A>, Status> {
-        let timeout = request.metadata().get("grpc-timeout").map(|text| text.to_str().unwrap().to_owned());
+        let timeout = request
+            .metadata()
+            .get("grpc-timeout")
+            .map(|text| text.to_str().unwrap().to_owned());
         let question = request.into_inner();
         let scripted = self.next.lock().unwrap().pop_front();
         let reply = scripted.unwrap_or_else(|| (self.usual.lock().unwrap())(&question));
-        self.asked.send_modify(|asked| asked.push((question, timeout)));
+        self.asked
+            .send_modify(|asked| asked.push((question, timeout)));
         match reply {
             Reply::Answer(answer) => Ok(Response::new(answer)),
             Reply::Fail(status) => Err(status),
@@ -168,34 +210,55 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Method<Q, A> {
 
 /// Fails the test instead of waiting for ever.
 pub(crate) async fn in_time<F: Future>(work: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), work).await.expect("nothing happened for a minute")
+    tokio::time::timeout(Duration::from_secs(60), work)
+        .await
+        .expect("nothing happened for a minute")
 }
 
 /// Rules and quotas apply; fails closed.
 pub(crate) fn scope(revision: &str) -> Scope {
-    Scope { revision: revision.into(), rules: true, quotas: true, ..Default::default() }
+    Scope {
+        revision: revision.into(),
+        rules: true,
+        quotas: true,
+        ..Default::default()
+    }
 }
 
 struct Scripted(Arc<Script>);
 
 #[tonic::async_trait]
 impl Mixer for Scripted {
-    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
         self.0.checks.call(request).await
     }
 
-    async fn quota(&self, request: Request<v1::QuotaRequest>) -> Result<Response<v1::QuotaResponse>, Status> {
+    async fn quota(
+        &self,
+        request: Request<v1::QuotaRequest>,
+    ) -> Result<Response<v1::QuotaResponse>, Status> {
         self.0.quotas.call(request).await
     }
 
-    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
         self.0.reports.call(request).await
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        self.0.watches.send_modify(|watches| watches.push(request.into_inner()));
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.0
+            .watches
+            .send_modify(|watches| watches.push(request.into_inner()));
         let states = WatchStream::new(self.0.told.subscribe()).filter_map(|told| match told {
             Told::Nothing => None,
             Told::State(state) => Some(Ok(*state)),

@@ -55,10 +55,10 @@ impl Checker<'_> {
         for name in names {
             bound.push(self.name_of(name)?);
         }
-        if let [first, second] = &*bound {
-            if first == second {
-                return self.problem(&names[1].whole, format!("`{second}` is bound twice"), None);
-            }
+        if let [first, second] = &*bound
+            && first == second
+        {
+            return self.problem(&names[1].whole, format!("`{second}` is bound twice"), None);
         }
         let range = range?;
         let kinds = match (&range.kind, pairs) {

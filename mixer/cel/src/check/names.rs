@@ -5,11 +5,24 @@ pub(crate) fn closest<'c>(
     wrong: &str,
     candidates: impl Iterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    let allowed = (wrong.chars().count() / 3).clamp(1, 3);
-    let near = candidates.map(|candidate| (distance(wrong, candidate), candidate));
-    near.filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
+    let near = candidates.filter_map(|candidate| {
+        // What both begin with says nothing about the rest being the same slip.
+        let shared = shared_parts(wrong, candidate);
+        let allowed = (wrong[shared..].chars().count() / 3).clamp(1, 3);
+        let distance = distance(&wrong[shared..], &candidate[shared..]);
+        (distance <= allowed).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// Bytes of the dotted parts that both begin with.
+fn shared_parts(a: &str, b: &str) -> usize {
+    let shared = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    a.as_bytes()[..shared]
+        .iter()
+        .rposition(|byte| *byte == b'.')
+        .map_or(0, |dot| dot + 1)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one into the other; case counts for nothing.
@@ -48,5 +61,6 @@ mod tests {
         assert_eq!(found("request.mehtod"), Some("request.method"));
         assert_eq!(found("Request.Path"), Some("request.path"));
         assert_eq!(found("auth.claims"), None);
+        assert_eq!(found("source.kind"), None);
     }
 }

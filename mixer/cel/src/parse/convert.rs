@@ -131,11 +131,15 @@ impl Converter<'_> {
                 })
             }
             Expr::Struct(message) => {
-                let whole = at.start..self.closing(token);
+                // The parser places it at its brace; the dotted name stands before.
+                let names = message.type_name.split('.').count() * 2 - 1;
+                let start = self.tokens[token.saturating_sub(names)].span.start;
+                let whole = start..self.closing(token);
+                let kind = AstKind::Struct(message.type_name);
                 Ok(Ast {
                     at: whole.clone(),
                     whole,
-                    kind: AstKind::Struct(message.type_name),
+                    kind,
                 })
             }
             Expr::Comprehension(_) | Expr::Unspecified => {

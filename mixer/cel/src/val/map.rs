@@ -8,7 +8,7 @@ use mixer_attributes::{Dynamic, Entry, StringMap};
 
 use super::{Text, Val};
 use crate::EvalError;
-use crate::compare::compare_numbers;
+use crate::compare::as_integer;
 
 /// A map.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl<'a> Map<'a> {
     }
 
     /// A map of these entries; a key given twice is an error.
-    pub(crate) fn build(mut entries: Vec<(Val<'a>, Val<'a>)>) -> Result<Self, EvalError> {
+    pub fn build(mut entries: Vec<(Val<'a>, Val<'a>)>) -> Result<Self, EvalError> {
         if entries.iter().any(|(key, _)| !is_key(key)) {
             return Err(EvalError::Invalid("map", "unsupported key type".into()));
         }
@@ -80,7 +80,9 @@ impl<'a> Map<'a> {
     pub(crate) fn look(&self, key: &Val<'_>) -> Looked<'a> {
         match (&self.0, key) {
             (_, Val::String(key)) => self.look_text(key),
-            (Entries::Built(entries), key) if is_number(key) || matches!(key, Val::Bool(_)) => {
+            (Entries::Built(entries), key)
+                if matches!(key, Val::Bool(_)) || as_integer(key).is_some() =>
+            {
                 match entries.binary_search_by(|(held, _)| key_order(held, key)) {
                     Ok(at) => Looked::Found(entries[at].1.clone()),
                     Err(_) => Looked::Absent,
@@ -147,10 +149,6 @@ impl fmt::Debug for Map<'_> {
     }
 }
 
-fn is_number(value: &Val<'_>) -> bool {
-    matches!(value, Val::Int(_) | Val::Uint(_) | Val::Double(_))
-}
-
 fn is_key(value: &Val<'_>) -> bool {
     matches!(
         value,
@@ -162,14 +160,14 @@ fn is_key(value: &Val<'_>) -> bool {
 fn key_order(a: &Val<'_>, b: &Val<'_>) -> Ordering {
     let rank = |value: &Val<'_>| match value {
         Val::Bool(_) => 0,
-        Val::Int(_) | Val::Uint(_) | Val::Double(_) => 1,
-        _ => 2,
+        Val::String(_) => 2,
+        _ => 1,
     };
     match (a, b) {
         (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
         (Val::String(a), Val::String(b)) => a.as_bytes().cmp(b.as_bytes()),
-        // A NaN is no key of any map: wherever the search ends, it finds nothing.
-        _ if is_number(a) && is_number(b) => compare_numbers(a, b).unwrap_or(Ordering::Less),
-        _ => rank(a).cmp(&rank(b)),
+        _ => rank(a)
+            .cmp(&rank(b))
+            .then_with(|| as_integer(a).cmp(&as_integer(b))),
     }
 }

@@ -142,7 +142,7 @@ fn keys(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Expression> {
 }
 
 /// Kinds whose values have one text each.
-pub(super) const SCALARS: [Kind; 10] = [
+pub(super) const SCALARS: [Kind; 9] = [
     Kind::String,
     Kind::Int,
     Kind::Uint,
@@ -152,7 +152,6 @@ pub(super) const SCALARS: [Kind; 10] = [
     Kind::Bytes,
     Kind::Timestamp,
     Kind::Duration,
-    Kind::Dyn,
 ];
 
 fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
@@ -186,7 +185,7 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
     };
     match fields.get("by") {
         Some(by) => {
-            let kinds = Expect::OneOf(vec![Kind::String, Kind::Dyn]);
+            let kinds = Expect::Kind(Kind::String);
             limits.by = context.expression(by, "`by`", Producer::Check, kinds);
         }
         None => drop(context.problems.error(

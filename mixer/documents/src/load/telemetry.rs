@@ -127,9 +127,7 @@ fn metric(node: &Node, names: &mut Unique, context: &mut Context<'_>) -> Option<
         Kind::Int,
         Kind::Uint,
         Kind::Double,
-        Kind::Duration,
-        Kind::Dyn,
-    ]);
+        Kind::Duration]);
     let value = fields
         .get("value")
         .and_then(|node| context.expression(node, "`value`", Producer::Report, numbers));
