@@ -6,16 +6,18 @@
 
 mod answer;
 mod cache;
+mod call;
 mod client;
 mod config;
 mod lease;
+mod place;
 mod report;
+mod standing;
 mod state;
 mod stats;
-pub mod wire;
+mod wire;
 
 pub use answer::{Answer, Because, Failure, HeaderOperation, Shadow, Verdict};
-// pub use cache::CheckCache;
 pub use client::Client;
 pub use config::Config;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};

@@ -24,6 +24,8 @@ pub struct AdapterDocument {
     pub span: Option<Span>,
     /// Place of each value in `config`, by dotted path such as `headers.authorization` or `entries.3`; `""` is `config` itself.
     pub places: Vec<(String, Span)>,
+    /// Where it is first asked.
+    pub(crate) first_ask: Option<Span>,
 }
 
 /// One input.
@@ -40,7 +42,15 @@ pub struct Input {
 impl AdapterDocument {
     /// The place of `field` (a dotted path), or of the nearest thing around it.
     pub fn place(&self, field: &str) -> Option<Span> {
-        let _ = field;
-        unimplemented!()
+        let mut field = field;
+        loop {
+            if let Some((_, span)) = self.places.iter().find(|(path, _)| path == field) {
+                return Some(*span);
+            }
+            if field.is_empty() {
+                return self.span;
+            }
+            field = field.rsplit_once('.').map_or("", |(around, _)| around);
+        }
     }
 }

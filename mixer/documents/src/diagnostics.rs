@@ -1,5 +1,7 @@
 //! What is wrong with documents, and where.
 
+mod render;
+
 use crate::{Sources, Span};
 
 /// How bad it is.
@@ -35,20 +37,108 @@ pub struct Diagnostics {
     pub list: Vec<Diagnostic>,
 }
 
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: Some(span),
+            label: None,
+            help: Vec::new(),
+        }
+    }
+
+    /// A warning at a place.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    /// An error of a directory.
+    pub(crate) fn directory(message: String) -> Self {
+        Self {
+            severity: Severity::Error,
+            message,
+            span: None,
+            label: None,
+            help: Vec::new(),
+        }
+    }
+
+    /// Says `label` under the caret.
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help.push(help.into());
+        self
+    }
+}
+
 impl Diagnostics {
+    /// Problems in the order of their places, each once.
+    pub(crate) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
+        list.sort_by(|a, b| {
+            (a.span, a.severity, &a.message).cmp(&(b.span, b.severity, &b.message))
+        });
+        list.dedup_by(|a, b| (a.span, a.severity, &a.message) == (b.span, b.severity, &b.message));
+        Self { sources, list }
+    }
+
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.list.iter().filter(|d| d.severity == Severity::Error).count()
+        self.list
+            .iter()
+            .filter(|d| d.severity == Severity::Error)
+            .count()
     }
 
     /// Each problem with its place, the lines it is in and a caret (colours as terminals take them if `color`).
     pub fn render(&self, color: bool) -> String {
-        let _ = color;
-        unimplemented!()
+        render::all(self, color)
     }
 
     /// One line per problem: `path:line:column: error: message`.
     pub fn lines(&self) -> Vec<String> {
-        unimplemented!()
+        let line = |problem: &Diagnostic| {
+            let severity = match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            let message = problem.message.replace(['\n', '\r'], " ");
+            match problem.span {
+                Some(span) => format!("{}: {severity}: {message}", self.sources.place(span)),
+                None => format!("{severity}: {message}"),
+            }
+        };
+        self.list.iter().map(line).collect()
+    }
+}
+
+/// Problems while they are being found.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    pub(crate) list: Vec<Diagnostic>,
+}
+
+impl Problems {
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::error(span, message))
+    }
+
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::warning(span, message))
+    }
+
+    fn add(&mut self, problem: Diagnostic) -> &mut Diagnostic {
+        self.list.push(problem);
+        let last = self.list.len() - 1;
+        &mut self.list[last]
     }
 }

@@ -5,31 +5,42 @@
 //! cannot be compiled is refused whole, with [`Diagnostics`].
 
 mod adapter;
+mod applicability;
+mod context;
 mod diagnostics;
+mod digest;
 mod directory;
+mod fields;
 mod load;
 mod mesh;
 mod policy;
 mod quota;
+mod reads;
+mod scalar;
 mod scope;
 mod service;
 mod set;
 mod sources;
+mod suggest;
 mod telemetry;
 mod testcase;
 mod watch;
+mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use directory::Directory;
-pub use load::load;
+pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
-pub use policy::{AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind};
+pub use policy::{
+    AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
+};
 pub use quota::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
 pub use scope::{Applicable, Scope};
 pub use service::{Endpoint, Protocol, Service};
 pub use set::PolicySet;
 pub use sources::{FileId, Sources, Span};
+pub use suggest::nearest;
 pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 pub use testcase::{Expectation, GivenAnswer, Test, TestKind};
 pub use watch::Watcher;

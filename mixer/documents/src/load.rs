@@ -1,9 +1,153 @@
 //! Sources to a set: everything or nothing.
 
-use crate::{Diagnostics, PolicySet, Sources};
+mod adapter;
+mod attributes;
+mod document;
+mod given;
+mod mesh;
+mod policy;
+mod quota;
+mod request;
+mod rule;
+mod service;
+mod telemetry;
+mod testcase;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::applicability::Applicability;
+use crate::context::Context;
+use crate::diagnostics::Problems;
+use crate::digest::Digests;
+use crate::scalar::Unique;
+use crate::{Diagnostic, Diagnostics, PolicySet, Sources, yaml};
+use document::{Document, DocumentKind};
+
+pub use request::request;
 
 /// Parses, checks and compiles. `Err` holds every problem found; warnings alone load and stay in [`PolicySet::warnings`].
 pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
-    let _ = sources;
-    unimplemented!()
+    let mut problems = Problems::default();
+    let trees: Vec<yaml::Node> = sources
+        .ids()
+        .flat_map(|file| yaml::documents(file, sources.text(file), &mut problems))
+        .collect();
+    let incomplete = !problems.list.is_empty();
+    if trees.is_empty() && !incomplete && !sources.is_empty() {
+        let files: Vec<String> = sources
+            .ids()
+            .map(|file| sources.path(file).display().to_string())
+            .collect();
+        problems.list.push(Diagnostic::directory(format!(
+            "no documents in {}",
+            files.join(", ")
+        )));
+    }
+    let documents: Vec<Document<'_>> = trees
+        .iter()
+        .filter_map(|tree| document::read(tree, &mut problems))
+        .collect();
+    unique_names(&documents, &sources, &mut problems);
+    let of = |kind: DocumentKind| {
+        documents
+            .iter()
+            .filter(move |document| document.kind == kind)
+    };
+
+    let attributes::Declared {
+        vocabulary,
+        compiler,
+        defined,
+    } = attributes::read(of(DocumentKind::Attributes), &sources, &mut problems);
+    let adapters = adapter::read(of(DocumentKind::Adapter), &sources, &mut problems);
+    let mesh = mesh::read(of(DocumentKind::Mesh), &sources, &mut problems);
+    let services = service::read(of(DocumentKind::Service), &sources, &mut problems);
+
+    let adapter_names: HashMap<Arc<str>, usize> = adapters
+        .iter()
+        .enumerate()
+        .map(|(at, adapter)| (adapter.name.clone(), at))
+        .collect();
+    let quota_ids = Unique::default();
+    let mut context = Context {
+        sources: &sources,
+        problems,
+        compiler,
+        adapters,
+        adapter_names,
+        quota_ids,
+        incomplete,
+    };
+    let mut policies = Vec::new();
+    let mut tests = Vec::new();
+    for document in of(DocumentKind::Policy) {
+        let (policy, cases) = policy::read(document, &mut context);
+        policies.push(policy);
+        tests.push(cases);
+    }
+    for (policy, tests) in
+        policies
+            .iter_mut()
+            .zip(testcase::read(&tests, &vocabulary, &defined, &mut context))
+    {
+        policy.tests = tests;
+    }
+    let telemetry = telemetry::read(of(DocumentKind::Telemetry), &mut context);
+    service::warn_unasked(&services, &policies, &mut context.problems);
+
+    let Context {
+        problems,
+        compiler,
+        adapters,
+        ..
+    } = context;
+    drop(documents);
+    let warnings = Diagnostics::new(sources, problems.list);
+    if warnings.errors() > 0 {
+        return Err(warnings);
+    }
+    let references = compiler.finish();
+    let digests = Digests::new(&mesh, &policies, &telemetry, &adapters, &defined);
+    let applicability = Applicability::new(digests, &policies, &telemetry, &services);
+    Ok(PolicySet {
+        mesh,
+        policies,
+        adapters,
+        services,
+        telemetry,
+        vocabulary,
+        references,
+        warnings,
+        applicability,
+    })
 }
+
+/// Names are unique per kind.
+fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Problems) {
+    let mut seen: HashMap<DocumentKind, Unique> = HashMap::new();
+    for document in documents {
+        if document.name.is_empty() {
+            continue;
+        }
+        if let Err(first) = seen
+            .entry(document.kind)
+            .or_default()
+            .add(document.name, document.span)
+        {
+            problems
+                .error(
+                    document.span,
+                    format!(
+                        "the {} `{}` is there already",
+                        document.kind.key(),
+                        document.name
+                    ),
+                )
+                .help(format!("the first is at {}", sources.place(first)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::scalar::span_text;
+
 /// The `mesh` document; every key has a default, so none is needed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
@@ -61,15 +63,51 @@ impl Default for Mesh {
             federated: Vec::new(),
             client_ip: None,
             denials: Denials::Mesh,
-            fail: MeshFail { stale: Duration::from_secs(600), cold_wait: true },
+            fail: MeshFail {
+                stale: Duration::from_secs(600),
+                cold_wait: true,
+            },
             opaque_ports: Vec::new(),
         }
+    }
+}
+
+impl Denials {
+    pub(crate) const WORDS: [(&'static str, Denials); 3] = [
+        ("mesh", Denials::Mesh),
+        ("everyone", Denials::Everyone),
+        ("nobody", Denials::Nobody),
+    ];
+
+    fn word(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(_, denials)| *denials == self)
+            .map_or("", |(word, _)| word)
     }
 }
 
 impl Mesh {
     /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value.
     pub fn canonical(&self) -> String {
-        unimplemented!()
+        let word = |allow: bool| if allow { "allow" } else { "deny" };
+        let mut body = serde_json::json!({
+            "default": word(self.default_allow),
+            "outbound": word(self.outbound_allow),
+            "trust_domain": self.trust_domain,
+            "federated": self.federated,
+            "denials": { "show": self.denials.word() },
+            "fail": { "stale": span_text(self.fail.stale), "cold": "wait" },
+            "opaque_ports": self.opaque_ports,
+        });
+        if let Some(client) = &self.client_ip {
+            let trusted: Vec<String> = client
+                .trusted
+                .iter()
+                .map(|(address, length)| format!("{address}/{length}"))
+                .collect();
+            body["client_ip"] = serde_json::json!({ "header": client.header, "trusted": trusted });
+        }
+        serde_json::json!({ "mesh": body }).to_string()
     }
 }

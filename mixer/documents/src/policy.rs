@@ -105,6 +105,10 @@ pub struct Rule {
     pub message: Option<Template>,
     /// Whether it is enforced; a shadow policy's rules are all shadow.
     pub mode: Mode,
+    /// Its conditions or inputs read `request.*`: it does not apply to services declared tcp.
+    pub reads_request: bool,
+    /// Its conditions or inputs read `request.path`.
+    pub reads_path: bool,
     /// Its sentence in the file.
     pub span: Span,
 }
@@ -148,6 +152,11 @@ impl Condition {
     /// Whether it always holds.
     pub fn is_always(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// Its lines without their places.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.lines.iter().map(|(line, _)| line)
     }
 
     /// `(a) && (b) && ..` as CEL has it: false if any line is false, else an error if any line is one.

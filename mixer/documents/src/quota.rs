@@ -34,6 +34,10 @@ pub struct Quota {
     pub on_error: QuotaOnError,
     /// Whether it is enforced.
     pub mode: Mode,
+    /// It reads `request.*`: it does not apply to services declared tcp.
+    pub reads_request: bool,
+    /// It reads `request.path`.
+    pub reads_path: bool,
     /// Its sentence in the file.
     pub span: Span,
 }
@@ -61,7 +65,10 @@ pub struct LimitTable {
 impl LimitTable {
     /// The limit of row `name`; the `otherwise` for a name it has not.
     pub fn row(&self, name: &str) -> Limit {
-        self.table.iter().find(|(row, _)| &**row == name).map_or(self.otherwise, |(_, limit)| *limit)
+        self.table
+            .iter()
+            .find(|(row, _)| &**row == name)
+            .map_or(self.otherwise, |(_, limit)| *limit)
     }
 }
 

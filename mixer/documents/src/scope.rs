@@ -16,6 +16,9 @@ pub struct Applicable {
     pub shadow: Vec<usize>,
     /// Telemetry documents that apply: indices into [`crate::PolicySet::telemetry`].
     pub telemetry: Vec<usize>,
+    /// The destination is a service declared `protocol: tcp`: rules and quotas that read `request.*` do not apply to it
+    /// ([`crate::Rule::reads_request`]).
+    pub declared_tcp: bool,
     /// What proxies are told.
     pub scope: Scope,
 }
@@ -26,13 +29,14 @@ pub struct Scope {
     /// Digest of what can apply: the compiled policies (not their comments, formatting or tests), their adapters, custom
     /// attributes they read, telemetry, and `mesh`. 16 hex digits.
     pub revision: Arc<str>,
-    /// Some rule can apply, shadow ones included.
+    /// Some rule can apply, shadow ones and `otherwise` included; or `mesh.default` denies.
     pub rules: bool,
     /// Some quota can apply, shadow ones included.
     pub quotas: bool,
-    /// When no Mixer can be asked: open only if every policy that can apply says so.
+    /// When no Mixer can be asked: open only if every enforced policy that can apply says so (or there is none, and
+    /// `mesh.default` allows).
     pub fail: Fail,
-    /// Some rule or quota reads `request.path`.
+    /// Some enforced rule or quota reads `request.path`.
     pub reads_path: bool,
     /// Telemetry needs a record of every request.
     pub records: bool,

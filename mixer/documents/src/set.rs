@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use mixer_attributes::{AttributeBag, Vocabulary};
+use mixer_attributes::{AttributeBag, Value, Vocabulary, vocabulary};
 use mixer_cel::References;
 
-use crate::{AdapterDocument, Applicable, At, Diagnostics, Mesh, Policy, Scope, Service, Telemetry};
+use crate::applicability::Applicability;
+use crate::{
+    AdapterDocument, Applicable, At, Diagnostics, Mesh, Policy, Scope, Service, Telemetry,
+};
 
 /// One set of documents: checked, compiled, immutable.
 #[derive(Debug)]
@@ -26,19 +29,45 @@ pub struct PolicySet {
     pub references: References,
     /// Warnings, and the sources all spans point into.
     pub warnings: Diagnostics,
+    pub(crate) applicability: Applicability,
 }
 
 impl PolicySet {
-    /// What applies to the request or destination that `bag` describes, by its selector attributes alone. At most 10,000
-    /// destinations are kept; computing one is linear in the number of documents.
+    /// What applies to the request or destination that `bag` describes, by its selector attributes alone; without
+    /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept; computing one asks only the
+    /// documents that name its service or none.
     pub fn applicable(&self, at: At, bag: &AttributeBag<'_>) -> Arc<Applicable> {
-        let _ = (at, bag);
-        unimplemented!()
+        self.applicability.applicable(self, at, bag)
     }
 
-    /// The outbound scopes of services that some `at: outbound` policy or telemetry can select, by service name, and the scope
-    /// of every other destination.
+    /// The outbound scopes of the services that have one of their own, because some `at: outbound` policy or telemetry selects
+    /// them, by service name; and the scope of every other destination. They are what [`PolicySet::applicable`] says of a
+    /// request whose destination service and namespace are known.
     pub fn outbound_scopes(&self) -> (Vec<(Arc<str>, Scope)>, Scope) {
-        unimplemented!()
+        let other = self
+            .applicable(At::Outbound, &AttributeBag::new())
+            .scope
+            .clone();
+        let scope = |service: &Arc<Service>| {
+            let mut bag = AttributeBag::new();
+            bag.set(
+                vocabulary::DESTINATION_SERVICE,
+                Value::String(&service.name),
+            );
+            if let Some(namespace) = &service.namespace {
+                bag.set(vocabulary::DESTINATION_NAMESPACE, Value::String(namespace));
+            }
+            (
+                service.name.clone(),
+                self.applicable(At::Outbound, &bag).scope.clone(),
+            )
+        };
+        let scopes = self
+            .services
+            .iter()
+            .map(scope)
+            .filter(|(_, scope)| *scope != other)
+            .collect();
+        (scopes, other)
     }
 }

@@ -73,6 +73,12 @@ impl Tasks {
         });
     }
 
+    /// While the guard lives, what libraries bind to the current runtime (a lazily made connection) is bound to that of
+    /// these tasks.
+    pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.0.handle.enter()
+    }
+
     /// How many tasks run.
     pub fn running(&self) -> usize {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,1 +1,33 @@
 //! The sidecar: asks Mixer, enforces, carries the traffic.
+//!
+//! Inbound it takes the requests of one service, asks whether each may pass, and forwards them to the application. Outbound it
+//! takes the application's own requests, finds the service their authority means, and spreads them over its endpoints. Both
+//! sides report. [`Proxy::start`] turns a [`Config`] into [`Running`].
+
+mod accept;
+mod admin;
+mod attributes;
+mod body;
+pub mod cli;
+mod config;
+mod connection;
+mod detect;
+mod exchange;
+mod flag;
+mod forward;
+mod headers;
+mod metrics;
+mod opaque;
+mod outside;
+mod pool;
+mod reply;
+mod request;
+mod routing;
+mod shared;
+mod start;
+mod trace;
+mod upgrade;
+mod worker;
+
+pub use config::{Config, Control, Limits};
+pub use start::{Proxy, Running, StartError};

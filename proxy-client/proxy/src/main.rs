@@ -1,2 +1,8 @@
 //! The `mixer-proxy` command.
-fn main() {}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    mixer_proxy::cli::main()
+}

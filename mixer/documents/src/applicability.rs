@@ -1,0 +1,283 @@
+//! Which documents apply to a destination, computed once for each.
+//!
+//! `for` reads selector attributes only, which operators configure; there are as many different values as there are
+//! destinations. So the answer is kept under the values, and a decision among 10,000 policies costs one lookup more than one
+//! among ten. The values are hashed where they lie: a lookup allocates nothing.
+
+mod index;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, vocabulary};
+use quick_cache::Equivalent;
+
+use self::index::Index;
+use crate::digest::Digests;
+use crate::{Applicable, At, Fail, Mode, Policy, PolicySet, Protocol, Scope, Service, Telemetry};
+
+/// How many destinations are kept.
+const MOST: usize = 10_000;
+
+#[derive(Debug)]
+pub(crate) struct Applicability {
+    digests: Digests,
+    /// Every attribute, or key of one, that decides what applies.
+    reads: Vec<(AttributeId, Option<String>)>,
+    policies: Index,
+    telemetry: Index,
+    /// Services declared tcp.
+    tcp: HashSet<Arc<str>>,
+    kept: Kept,
+}
+
+struct Kept(quick_cache::sync::Cache<Key, Arc<Applicable>>);
+
+impl Applicability {
+    pub(crate) fn new(
+        digests: Digests,
+        policies: &[Policy],
+        telemetry: &[Telemetry],
+        services: &[Arc<Service>],
+    ) -> Self {
+        let of_policies = || policies.iter().map(|policy| &policy.selector);
+        let of_telemetry = || telemetry.iter().map(|document| &document.selector);
+        let selectors = of_policies().chain(of_telemetry());
+        let mut reads: Vec<_> = selectors.flat_map(|selector| selector.reads()).collect();
+        // What is declared tcp is told by the service's name.
+        reads.push((vocabulary::DESTINATION_SERVICE, None));
+        reads.sort();
+        reads.dedup();
+        let tcp = services
+            .iter()
+            .filter(|service| service.protocol == Some(Protocol::Tcp));
+        let tcp = tcp.map(|service| service.name.clone()).collect();
+        Self {
+            digests,
+            reads,
+            policies: Index::new(of_policies()),
+            telemetry: Index::new(of_telemetry()),
+            tcp,
+            kept: Kept(quick_cache::sync::Cache::new(MOST)),
+        }
+    }
+
+    pub(crate) fn applicable(
+        &self,
+        set: &PolicySet,
+        at: At,
+        bag: &AttributeBag<'_>,
+    ) -> Arc<Applicable> {
+        let lookup = Lookup {
+            at,
+            reads: &self.reads,
+            bag,
+        };
+        if let Some(known) = self.kept.0.get(&lookup) {
+            return known;
+        }
+        let computed = Arc::new(self.compute(set, at, bag));
+        self.kept.0.insert(lookup.key(), computed.clone());
+        computed
+    }
+
+    fn compute(&self, set: &PolicySet, at: At, bag: &AttributeBag<'_>) -> Applicable {
+        let mut bag = bag.clone();
+        if bag.value(vocabulary::CONTEXT_REPORTER).is_none() {
+            bag.set(vocabulary::CONTEXT_REPORTER, Value::String(reporter(at)));
+        }
+        let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
+            Some(Value::String(service)) => Some(service),
+            _ => None,
+        };
+        let declared_tcp = service.is_some_and(|service| self.tcp.contains(service));
+        let mut policies = self.policies.candidates(service);
+        policies.retain(|index| {
+            let policy = &set.policies[*index];
+            policy.at == at && policy.selector.selects(&bag)
+        });
+        let mut telemetry = self.telemetry.candidates(service);
+        telemetry.retain(|index| {
+            let document = &set.telemetry[*index];
+            document.says_something(at) && document.selector.selects(&bag)
+        });
+        let scope = Scope {
+            revision: self
+                .digests
+                .revision(at, declared_tcp, &policies, &telemetry),
+            ..scope(set, at, declared_tcp, &policies, &telemetry)
+        };
+        let kind = |index: &usize| (set.policies[*index].mode, set.policies[*index].guard);
+        let of = |wanted: (Mode, bool)| {
+            policies
+                .iter()
+                .copied()
+                .filter(|index| kind(index) == wanted)
+                .collect()
+        };
+        Applicable {
+            guards: of((Mode::Enforce, true)),
+            pool: of((Mode::Enforce, false)),
+            shadow: policies
+                .iter()
+                .copied()
+                .filter(|index| set.policies[*index].mode == Mode::Shadow)
+                .collect(),
+            telemetry,
+            declared_tcp,
+            scope,
+        }
+    }
+}
+
+fn scope(
+    set: &PolicySet,
+    at: At,
+    declared_tcp: bool,
+    policies: &[usize],
+    telemetry: &[usize],
+) -> Scope {
+    let policies: Vec<&Policy> = policies.iter().map(|index| &set.policies[*index]).collect();
+    let telemetry: Vec<&Telemetry> = telemetry
+        .iter()
+        .map(|index| &set.telemetry[*index])
+        .collect();
+    let heard = |reads_request: bool| !(declared_tcp && reads_request);
+    let enforced: Vec<&&Policy> = policies
+        .iter()
+        .filter(|policy| policy.mode == Mode::Enforce)
+        .collect();
+    let default_denies = at == At::Inbound && !set.mesh.default_allow;
+    let rules = |policy: &&Policy| {
+        policy.otherwise.is_some() || policy.rules.iter().any(|rule| heard(rule.reads_request))
+    };
+    let reads_path = |policy: &&&Policy| {
+        let rules = policy.rules.iter().map(|rule| (rule.mode, rule.reads_path));
+        rules
+            .chain(
+                policy
+                    .quotas
+                    .iter()
+                    .map(|quota| (quota.mode, quota.reads_path)),
+            )
+            .any(|read| read == (Mode::Enforce, true))
+    };
+    let fail = match enforced.is_empty() {
+        true if default_denies => Fail::Closed,
+        true => Fail::Open,
+        false if enforced.iter().all(|policy| policy.fail == Fail::Open) => Fail::Open,
+        false => Fail::Closed,
+    };
+    Scope {
+        revision: "".into(),
+        rules: default_denies || policies.iter().any(rules),
+        quotas: policies
+            .iter()
+            .any(|policy| policy.quotas.iter().any(|quota| heard(quota.reads_request))),
+        fail,
+        reads_path: !declared_tcp && enforced.iter().any(reads_path),
+        records: telemetry.iter().any(|document| document.records(at)),
+        trace_sample: telemetry
+            .iter()
+            .filter_map(|document| document.traces)
+            .map(|traces| traces.sample)
+            .fold(0.0, f64::max),
+        standard_metrics: !telemetry.iter().any(|document| document.drop_standard),
+    }
+}
+
+fn reporter(at: At) -> &'static str {
+    match at {
+        At::Inbound => "destination",
+        At::Outbound => "source",
+    }
+}
+
+/// The values a destination is kept under.
+#[derive(PartialEq, Eq)]
+struct Key {
+    at: At,
+    values: Box<[Option<Box<str>>]>,
+}
+
+/// The same values where a request has them.
+struct Lookup<'a, 'b> {
+    at: At,
+    reads: &'a [(AttributeId, Option<String>)],
+    bag: &'a AttributeBag<'b>,
+}
+
+impl<'a> Lookup<'a, '_> {
+    fn values(&self) -> impl Iterator<Item = Option<Cow<'a, str>>> + '_ {
+        self.reads
+            .iter()
+            .map(|(attribute, key)| match (self.bag.value(*attribute), key) {
+                (Some(Value::String(text)), None) => Some(Cow::Borrowed(text)),
+                (Some(Value::Map(map)), Some(key)) => match map.lookup(key) {
+                    Entry::Value(text) => Some(text),
+                    Entry::Absent | Entry::Ambiguous => None,
+                },
+                (None, None) if *attribute == vocabulary::CONTEXT_REPORTER => {
+                    Some(Cow::Borrowed(reporter(self.at)))
+                }
+                _ => None,
+            })
+    }
+
+    fn key(&self) -> Key {
+        Key {
+            at: self.at,
+            values: self
+                .values()
+                .map(|value| value.map(|text| text.as_ref().into()))
+                .collect(),
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.at.hash(state);
+        self.values
+            .iter()
+            .for_each(|value| value.as_deref().hash(state));
+    }
+}
+
+impl Hash for Lookup<'_, '_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.at.hash(state);
+        self.values().for_each(|value| value.as_deref().hash(state));
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_, '_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.at == key.at
+            && self.values().eq(key
+                .values
+                .iter()
+                .map(|value| value.as_deref().map(Cow::Borrowed)))
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of at most {MOST}", self.0.len())
+    }
+}
+
+impl Telemetry {
+    /// Whether it has anything to do with requests on this side.
+    fn says_something(&self, at: At) -> bool {
+        self.drop_standard || self.traces.is_some() || self.records(at)
+    }
+
+    /// Whether it needs a record of each request on this side.
+    fn records(&self, at: At) -> bool {
+        self.metrics.iter().any(|metric| metric.at == at)
+            || self.logs.iter().any(|logs| logs.at == at)
+    }
+}

@@ -1,0 +1,254 @@
+//! `service` documents.
+
+use std::sync::Arc;
+
+use mixer_attributes::{AttributeBag, Value as Attribute, host, vocabulary};
+
+use super::document::Document;
+use crate::diagnostics::Problems;
+use crate::fields::{Fields, Shape};
+use crate::scalar::{Unique, boolean, list, name, scalar, word};
+use crate::yaml::Node;
+use crate::{At, Endpoint, Policy, Protocol, Service, Sources};
+
+const SHAPE: Shape = Shape {
+    what: "a service",
+    keys: &[
+        "hosts",
+        "namespace",
+        "protocol",
+        "endpoints",
+        "paths",
+        "tls",
+        "external",
+    ],
+    later: &[
+        "subsets",
+        "identity",
+        "balance",
+        "circuit",
+        "outlier",
+        "health",
+        "probes",
+        "originate",
+    ],
+};
+
+/// Services; a name or host means one of them only.
+pub(super) fn read<'d, 'n: 'd>(
+    documents: impl Iterator<Item = &'d Document<'n>>,
+    sources: &Sources,
+    problems: &mut Problems,
+) -> Vec<Arc<Service>> {
+    let documents: Vec<&Document<'_>> = documents.collect();
+    let mut hosts = Unique::default();
+    for document in &documents {
+        // Two services of one name are said already.
+        let _ = hosts.add(document.name, document.span);
+    }
+    documents
+        .iter()
+        .map(|document| Arc::new(service(document, &mut hosts, sources, problems)))
+        .collect()
+}
+
+fn service(
+    document: &Document<'_>,
+    hosts: &mut Unique,
+    sources: &Sources,
+    problems: &mut Problems,
+) -> Service {
+    if !document.name.is_empty() && host::normalize(document.name).as_deref() != Some(document.name)
+    {
+        problems
+            .error(
+                document.span,
+                format!(
+                    "the name of a service is a host name in lower case, without port, not `{}`",
+                    document.name
+                ),
+            )
+            .help("callers reach it by this name");
+    }
+    let mut service = Service {
+        name: document.name.into(),
+        namespace: document
+            .name
+            .split_once('.')
+            .map(|(_, namespace)| namespace.to_owned()),
+        hosts: Vec::new(),
+        protocol: None,
+        endpoints: Vec::new(),
+        keep_encoded_slash: false,
+        external: false,
+        span: document.span,
+    };
+    let Some(fields) = document.fields(SHAPE, problems) else {
+        return service;
+    };
+    if let Some(namespace) = fields
+        .get("namespace")
+        .and_then(|node| name(node, "`namespace`", problems))
+    {
+        service.namespace = Some(namespace.to_owned());
+    }
+    for node in fields
+        .get("hosts")
+        .and_then(|node| list(node, "`hosts`", problems))
+        .unwrap_or_default()
+    {
+        let Some(given) = host_name(node, problems) else {
+            continue;
+        };
+        match hosts.add(&given, node.span) {
+            Ok(()) => service.hosts.push(given),
+            Err(first) => {
+                problems
+                    .error(
+                        node.span,
+                        format!("the host `{given}` means a service already"),
+                    )
+                    .help(format!("the first is at {}", sources.place(first)));
+            }
+        }
+    }
+    service.protocol = fields
+        .get("protocol")
+        .and_then(|node| word(node, "`protocol`", &Protocol::WORDS, &[], problems));
+    if let Some(node) = fields.get("endpoints") {
+        let endpoints = list(node, "`endpoints`", problems).unwrap_or_default();
+        service.endpoints = endpoints
+            .iter()
+            .filter_map(|node| endpoint(node, problems))
+            .collect();
+    }
+    if let Some(node) = fields.get("paths") {
+        let shape = Shape {
+            what: "`paths`",
+            keys: &["encoded_slash"],
+            later: &[],
+        };
+        let slash =
+            Fields::of(node, shape, problems).and_then(|fields| fields.get("encoded_slash"));
+        let words = [("keep", true), ("refuse", false)];
+        let keep = slash.and_then(|slash| word(slash, "`encoded_slash`", &words, &[], problems));
+        service.keep_encoded_slash = keep.unwrap_or_default();
+    }
+    if let Some(node) = fields.get("tls") {
+        word(
+            node,
+            "`tls`",
+            &[("permissive", ())],
+            &["strict", "disable"],
+            problems,
+        );
+    }
+    service.external = fields
+        .get("external")
+        .and_then(|node| boolean(node, "`external`", problems))
+        .unwrap_or_default();
+    service
+}
+
+fn host_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = &scalar(node, "a host", problems)?.text;
+    if text.contains('*') {
+        problems.error(node.span, "wildcards in `hosts` are not supported yet");
+        return None;
+    }
+    let host = host::normalize(text);
+    let port = host.is_some()
+        && text.contains(':')
+        && text.parse::<std::net::Ipv6Addr>().is_err()
+        && !text.ends_with(']');
+    match host {
+        Some(host) if !port => Some(host.into_owned()),
+        _ => {
+            let error = problems.error(
+                node.span,
+                format!("a host is a name or an address without port, not `{text}`"),
+            );
+            if port {
+                error.help("a host means its service on every port");
+            }
+            None
+        }
+    }
+}
+
+/// `address:port` or `dns:name:port`.
+fn endpoint(node: &Node, problems: &mut Problems) -> Option<Endpoint> {
+    let text = &scalar(node, "an endpoint", problems)?.text;
+    let named = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+        let normal = host::normalize(host).filter(|_| !host.contains(':'))?;
+        Some((normal.into_owned(), port))
+    };
+    let parsed = match text.strip_prefix("dns:") {
+        Some(rest) => named(rest).map(|(host, port)| Endpoint::Dns(host, port)),
+        None => text
+            .parse()
+            .ok()
+            .filter(|address: &std::net::SocketAddr| address.port() > 0)
+            .map(Endpoint::Address),
+    };
+    if parsed.is_none() {
+        let error = problems.error(
+            node.span,
+            format!("an endpoint is `address:port` or `dns:name:port`, not `{text}`"),
+        );
+        if named(text).is_some() {
+            error.help(format!("did you mean `dns:{text}`?"));
+        }
+    }
+    parsed
+}
+
+/// Warns of policies that are never asked: inbound ones whose services are all outside the mesh, where nobody asks.
+pub(super) fn warn_unasked(
+    services: &[Arc<Service>],
+    policies: &[Policy],
+    problems: &mut Problems,
+) {
+    if !services.iter().any(|service| service.external) {
+        return;
+    }
+    let selects = |policy: &Policy, service: &Service| {
+        let mut bag = AttributeBag::new();
+        bag.set(
+            vocabulary::DESTINATION_SERVICE,
+            Attribute::String(&service.name),
+        );
+        policy.selector.can_select(&bag)
+    };
+    for policy in policies.iter().filter(|policy| policy.at == At::Inbound) {
+        let outside = services
+            .iter()
+            .filter(|service| service.external)
+            .find(|service| selects(policy, service));
+        let inside = || {
+            services
+                .iter()
+                .any(|service| !service.external && selects(policy, service))
+        };
+        if let Some(service) = outside
+            && policy
+                .selector
+                .reads()
+                .iter()
+                .any(|(attribute, _)| *attribute == vocabulary::DESTINATION_SERVICE)
+            && !inside()
+        {
+            problems
+                .warning(
+                    policy.span,
+                    format!(
+                        "`{}` is outside the mesh: nobody asks this policy there",
+                        service.name
+                    ),
+                )
+                .help("give the policy `at: outbound`, so that callers ask");
+        }
+    }
+}

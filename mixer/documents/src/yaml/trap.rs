@@ -1,0 +1,161 @@
+//! Why YAML stumbled over a policy, in the words of who wrote the policy.
+//!
+//! Expressions are full of what YAML gives a meaning of its own; nearly every syntax error in a document is one that should
+//! have been quoted.
+
+use granit_parser::ErrorKind;
+
+use crate::Span;
+use crate::diagnostics::Problems;
+
+/// What to do inside `[ ]` and `{ }`.
+pub(crate) const FLOW: &str = "inside [ ] and { } an expression with brackets, braces or a comma must be quoted: 'source.namespace in [\"shop\"]'";
+
+/// Says what `kind`, met at byte `at` of `text` (shown as `place`), means for a policy.
+pub(super) fn explain(
+    problems: &mut Problems,
+    text: &str,
+    at: usize,
+    place: Span,
+    kind: &ErrorKind,
+    flow: bool,
+) {
+    use ErrorKind::*;
+    let character = text[at..].chars().next();
+    match kind {
+        ExpectedFlowMappingSeparator
+        | ExpectedFlowSequenceSeparator
+        | FlowMappingValueAdjacentCollection
+        | InvalidColonPlacement
+            if character == Some(':') =>
+        {
+            problems
+                .error(place, "a colon ends a text that is not quoted")
+                .help("quote the text: 'x ? \"a\" : \"b\"'");
+        }
+        ExpectedFlowMappingSeparator
+        | ExpectedFlowSequenceSeparator
+        | FlowMappingValueAdjacentCollection
+        | InvalidColonPlacement => {
+            problems
+                .error(
+                    place,
+                    "the text ends here, but neither `,` nor the closing bracket follows",
+                )
+                .help(FLOW);
+        }
+        MismatchedFlowCollectionEnd { .. } | MisplacedFlowCollectionEnd if flow => {
+            problems
+                .error(place, "this bracket closes nothing")
+                .help(FLOW);
+        }
+        InvalidTrailingDoubleQuotedScalar | InvalidTrailingSingleQuotedScalar => {
+            problems
+                .error(place, "a text that begins with a quote must end with it")
+                .help("quote the whole: '\"admins\" in auth.claims.groups'");
+        }
+        ExpectedBlockMappingKey | InvalidBlockEntryWhitespace
+            if matches!(before(text, at), Some(']' | '}')) =>
+        {
+            problems
+                .error(
+                    place,
+                    "a text that begins with a bracket is a YAML list or map",
+                )
+                .help("quote the whole: '[\"GET\", \"HEAD\"].exists(m, m == request.method)'");
+        }
+        MappingValueNotAllowed | InvalidMappingValueWhitespace | InvalidSimpleKey
+            if character == Some(':') =>
+        {
+            problems
+                .error(place, "a colon and a space in a text that is not quoted")
+                .help("quote the text: 'x ? \"a\" : \"b\"'")
+                .help("or is the line not indented as the one above it?");
+        }
+        ExpectedTagBang
+        | InvalidGlobalTagCharacter
+        | UndeclaredTagHandle
+        | InvalidTagTerminator
+        | MissingTagUri
+        | UnclosedVerbatimTag
+        | InvalidTagEscape
+        | InvalidTagUtf8LeadingByte
+        | InvalidTagUtf8TrailingByte
+        | InvalidTagUtf8 => {
+            tag(problems, text, at, place);
+        }
+        MissingAnchorOrAliasName => {
+            problems.error(place, "a text that begins with `*` or `&` must be quoted");
+        }
+        UnexpectedCharacter { character } => {
+            problems.error(
+                place,
+                format!("a text that begins with `{character}` must be quoted"),
+            );
+        }
+        TabInBlockIndentation
+        | TabInIndentation
+        | TabNotAllowed
+        | TabAtBlockScalarStart
+        | TabInPlainScalar => {
+            problems
+                .error(place, "a tab cannot indent YAML")
+                .help("use spaces");
+        }
+        ExpectedBlockMappingKey
+        | InvalidIndentation
+        | ExpectedBlockSequenceEntry
+        | BlockSequenceEntryNotAllowed
+        | MappingKeyNotAllowed
+        | InvalidSimpleKey
+        | SimpleKeyExpected => {
+            problems
+                .error(
+                    place,
+                    "this line is not indented as the lines it belongs to, or lacks a colon",
+                )
+                .label(kind.to_string());
+        }
+        RecursionLimitExceeded => {
+            problems.error(
+                place,
+                format!("collections nest deeper than {}", super::DEEPEST),
+            );
+        }
+        UnclosedFlowCollection { open } => {
+            problems
+                .error(place, format!("`{open}` is not closed"))
+                .help(FLOW);
+        }
+        UnclosedQuotedScalar => {
+            problems.error(place, "the quote is not closed");
+        }
+        DirectiveDisallowed => {
+            problems
+                .error(place, "YAML directives are not supported")
+                .help("quote a text that begins with `%`");
+        }
+        other => {
+            let error = problems.error(place, format!("not YAML: {other}"));
+            if flow {
+                error.help(FLOW);
+            }
+        }
+    }
+}
+
+/// Says that a text beginning with `!` is no text.
+pub(super) fn tag(problems: &mut Problems, text: &str, at: usize, place: Span) {
+    let line = text[at..].lines().next().unwrap_or_default().trim_end();
+    let error = problems.error(
+        place,
+        "a text that begins with `!` is a YAML tag, not an expression: quote it",
+    );
+    if line.starts_with('!') && !line.contains('\'') && !line.contains([',', '}']) {
+        error.help(format!("write '{line}'"));
+    }
+}
+
+fn before(text: &str, at: usize) -> Option<char> {
+    text[..at].trim_end_matches([' ', '\t']).chars().next_back()
+}

@@ -1,0 +1,108 @@
+//! The admin listener: health, metrics, and what this proxy was told.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+
+use crate::metrics::Exposed;
+use crate::shared::Shared;
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let router = Router::new()
+        .route("/healthz/live", get(async || "live\n"))
+        .route("/healthz/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/config_dump", get(config_dump))
+        .with_state(shared);
+    let served = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => axum::serve(listener, router).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::error!("the admin listener ended: {error}");
+    }
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if let Some(problem) = &*shared.routing_problem.load() {
+        let status = if shared.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return (status, format!("documents that cannot be used:\n{problem}\n"));
+    }
+    match (shared.ready(), shared.drain.has_begun()) {
+        (true, _) => (StatusCode::OK, "ready\n".to_owned()),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned()),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first state of Mixer\n".to_owned()),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Exposed(shared)));
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            Ok(([(header::CONTENT_TYPE, kind)], text))
+        }
+        Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let config = &shared.config;
+    let state = shared.client.as_ref().and_then(|client| client.state().borrow().clone());
+    let documents = state.iter().flat_map(|state| state.documents.iter());
+    let documents: Vec<Value> = documents.map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())).collect();
+    let scope = |scope: &mixer_client::Scope| {
+        json!({
+            "revision": &*scope.revision,
+            "rules": scope.rules,
+            "quotas": scope.quotas,
+            "fail": if scope.fail_open { "open" } else { "closed" },
+            "reads_path": scope.reads_path,
+            "records": scope.records,
+            "trace_sample": scope.trace_sample,
+            "standard_metrics": scope.standard_metrics,
+        })
+    };
+    let scopes = state.as_ref().map(|state| {
+        let outbound: serde_json::Map<String, Value> =
+            state.outbound.iter().map(|(service, of)| (service.to_string(), scope(of))).collect();
+        json!({
+            "version": state.version,
+            "inbound": scope(&state.inbound),
+            "outbound": outbound,
+            "outbound_default": scope(&state.outbound_default),
+        })
+    });
+    let routing = shared.routing.load();
+    let upstreams: serde_json::Map<String, Value> = routing
+        .iter()
+        .flat_map(|routing| routing.upstreams())
+        .map(|upstream| {
+            let addresses: Vec<String> = upstream.addresses.snapshot().iter().map(ToString::to_string).collect();
+            (upstream.service.name.to_string(), json!(addresses))
+        })
+        .collect();
+    Json(json!({
+        "proxy": {
+            "service": config.service,
+            "namespace": config.own_namespace(),
+            "labels": config.labels,
+            "app": config.app.map(|app| app.to_string()),
+            "workers": shared.counters.len(),
+        },
+        "scopes": scopes,
+        "documents": documents,
+        "addresses": upstreams,
+    }))
+}

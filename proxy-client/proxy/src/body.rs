@@ -1,0 +1,164 @@
+//! Bodies on their way through: counted, never gathered. Back pressure is hyper's own: a frame is read when it can be written.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::exchange::Exchange;
+use crate::flag::Flag;
+use crate::pool::Lease;
+
+/// A request's body, to the server.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    Empty,
+    /// With the count of its bytes.
+    Streaming(Incoming, Rc<Cell<u64>>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let RequestBody::Streaming(body, count) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            count.set(count.get() + data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Streaming(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Streaming(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// A response's body, to the caller. Its end ends the exchange and gives the connection back.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    content: Content,
+    exchange: Option<Exchange>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Done,
+    Text(Bytes),
+    Upstream(Incoming, Lease),
+}
+
+impl ResponseBody {
+    pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
+        Self { content: if text.is_empty() { Content::Done } else { Content::Text(text) }, exchange: Some(exchange) }
+    }
+
+    pub(crate) fn upstream(body: Incoming, lease: Lease, exchange: Exchange) -> Self {
+        let mut body = Self { content: Content::Upstream(body, lease), exchange: Some(exchange) };
+        if body.is_end_stream() {
+            body.finish(None);
+        }
+        body
+    }
+
+    /// Nothing follows the head, and the exchange goes on elsewhere (after an upgrade).
+    pub(crate) fn detached() -> Self {
+        Self { content: Content::Done, exchange: None }
+    }
+
+    /// The response is over: wholly sent, or cut short for the reason of `flag`.
+    fn finish(&mut self, cut: Option<Flag>) {
+        if let Content::Upstream(body, lease) = std::mem::replace(&mut self.content, Content::Done)
+            && cut.is_none()
+        {
+            drop(body);
+            lease.give_back();
+        }
+        if let Some(mut exchange) = self.exchange.take()
+            && let Some(flag) = cut
+        {
+            exchange.flag = flag;
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Done => None,
+            Content::Text(text) => {
+                let text = std::mem::take(text);
+                this.content = Content::Done;
+                Some(Ok(Frame::data(text)))
+            }
+            Content::Upstream(body, _) => ready!(Pin::new(body).poll_frame(context)),
+        };
+        match &frame {
+            None => this.finish(None),
+            Some(Err(_)) => this.finish(Some(Flag::UpstreamTermination)),
+            Some(Ok(frame)) => {
+                if let Some(exchange) = &mut this.exchange {
+                    if let Some(data) = frame.data_ref() {
+                        exchange.response_bytes += data.len() as u64;
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        exchange.grpc_status = grpc_status(trailers).or(exchange.grpc_status);
+                    }
+                }
+                if this.is_end_stream() {
+                    this.finish(None);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Done => true,
+            Content::Text(_) => false,
+            Content::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Done => SizeHint::with_exact(0),
+            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Upstream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let over = self.is_end_stream() || matches!(self.content, Content::Text(_));
+        self.finish((!over).then_some(Flag::DownstreamTermination));
+    }
+}
+
+/// `grpc-status` of trailers, or of the headers of a response that is nothing but trailers.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}

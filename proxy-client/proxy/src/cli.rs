@@ -1,0 +1,173 @@
+//! The command line: flags to [`Config`], a signal to a graceful end.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use mixer_runtime::{Clock, Random};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Config, Control, Proxy, Running, StartError};
+
+/// The flags are wrong (EX_USAGE of sysexits.h).
+const USAGE: u8 = 64;
+/// The documents are wrong.
+const DOCUMENTS: u8 = 3;
+/// Anything else.
+const FAILED: u8 = 1;
+
+/// The sidecar: asks Mixer, enforces, carries the traffic.
+#[derive(Debug, Parser)]
+#[command(name = "mixer-proxy", version)]
+pub struct Flags {
+    /// Name of the service this proxy stands before.
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Its namespace, if not what follows the first dot of its name.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// A label of it; may be repeated.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Where the application listens.
+    #[arg(long, value_name = "ADDR")]
+    app: Option<String>,
+    /// Where requests to the service are taken (15006 by custom).
+    #[arg(long, value_name = "ADDR")]
+    inbound: Option<String>,
+    /// Where the application's own requests are taken (15001 by custom).
+    #[arg(long, value_name = "ADDR")]
+    outbound: Option<String>,
+    /// Where health, metrics and the configuration are shown (15020 by custom).
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Where Mixer listens.
+    #[arg(long, value_name = "ADDR", conflicts_with = "documents")]
+    mixer: Option<String>,
+    /// Services and mesh from a directory, without a Mixer: nothing is checked or reported.
+    #[arg(long, value_name = "DIR")]
+    documents: Vec<PathBuf>,
+    /// Threads that carry traffic; one per core by default.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    workers: usize,
+    /// Where the standard metrics are shown.
+    #[arg(long, value_name = "WHERE")]
+    metrics: Option<String>,
+    /// Milliseconds for a question to Mixer, all tries together; then the destination's `fail` decides.
+    #[arg(long, value_name = "MS", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    check_timeout_ms: u64,
+}
+
+impl Flags {
+    /// The configuration they describe, or every problem in them.
+    pub fn config(self) -> Result<Config, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut address = |flag: &str, given: Option<String>| -> Option<SocketAddr> {
+            let given = given?;
+            let found = given.to_socket_addrs().ok().and_then(|mut found| found.next());
+            if found.is_none() {
+                problems.push(format!("{flag} {given}: not an address; write host:port"));
+            }
+            found
+        };
+        let app = address("--app", self.app);
+        let inbound = address("--inbound", self.inbound);
+        let outbound = address("--outbound", self.outbound);
+        let admin = address("--admin", self.admin);
+        let mut labels = BTreeMap::new();
+        for label in self.labels {
+            match label.split_once('=') {
+                Some((key, value)) if !key.is_empty() => drop(labels.insert(key.to_owned(), value.to_owned())),
+                _ => problems.push(format!("--label {label}: write key=value")),
+            }
+        }
+        let control = match (self.mixer, self.documents.is_empty()) {
+            (Some(mixer), _) => Control::Mixer(mixer),
+            (None, false) => Control::Documents(self.documents),
+            (None, true) => {
+                problems.push("one of --mixer and --documents is needed".to_owned());
+                Control::Documents(Vec::new())
+            }
+        };
+        if let Some(metrics) = self.metrics {
+            problems.push(format!("--metrics {metrics}: not supported yet"));
+        }
+        let mut config = Config::new(control);
+        (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
+        (config.app, config.inbound, config.outbound, config.admin) = (app, inbound, outbound, admin);
+        config.workers = self.workers;
+        config.limits.check = Duration::from_millis(self.check_timeout_ms);
+        // An address that cannot be read was reported; that it is missing is no second problem.
+        if problems.is_empty() {
+            problems = config.validate();
+        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+}
+
+/// What `main` does: parses the command line, runs until SIGINT or SIGTERM, and ends gracefully.
+pub fn main() -> ExitCode {
+    match Flags::try_parse() {
+        Ok(flags) => run(flags),
+        Err(error) => {
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            }
+        }
+    }
+}
+
+/// Runs a proxy with these flags until a signal ends it.
+pub fn run(flags: Flags) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // A host that logs already keeps its own way.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let config = match flags.config() {
+        Ok(config) => config,
+        Err(problems) => return fail(&problems.join("\n"), USAGE),
+    };
+    match Proxy::start(config, Clock::system(), Arc::new(Random::from_system())) {
+        Ok(running) => serve(running),
+        Err(error @ StartError::Config(_)) => fail(&error.to_string(), USAGE),
+        Err(StartError::Documents(problems)) => fail(&problems.render(false), DOCUMENTS),
+        Err(error @ StartError::NeedsMixer(_)) => fail(&error.to_string(), DOCUMENTS),
+        Err(error) => fail(&error.to_string(), FAILED),
+    }
+}
+
+fn serve(running: Running) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot wait for signals: {error}"), FAILED),
+    };
+    runtime.block_on(async {
+        let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}"), FAILED),
+        };
+        let shown = |address: Option<SocketAddr>| address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        let (inbound, outbound, admin) = (shown(running.inbound()), shown(running.outbound()), shown(running.admin()));
+        tracing::info!(inbound, outbound, admin, "listening");
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = async { running.until_ready().await; tracing::info!("ready"); std::future::pending().await } => {}
+        }
+        tracing::info!("ending: no new connections, requests in flight may finish");
+        let cut = running.shutdown().await;
+        tracing::info!(cut, "ended");
+        ExitCode::SUCCESS
+    })
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("mixer-proxy: {message}");
+    ExitCode::from(code)
+}

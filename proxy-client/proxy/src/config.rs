@@ -1,0 +1,150 @@
+//! What a proxy is told when it starts: plain data, checked by [`Config::validate`] before any port is bound.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Plain data; [`Config::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The service this proxy stands before: `destination.service` of every request it receives.
+    pub service: Option<String>,
+    /// `destination.namespace`; what follows the first dot of the service's name unless set.
+    pub namespace: Option<String>,
+    /// `destination.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// The application. Inbound requests go there and nowhere else.
+    pub app: Option<SocketAddr>,
+    /// Where requests to the service are taken. Port 0: any free one.
+    pub inbound: Option<SocketAddr>,
+    /// Where the application's own requests are taken.
+    pub outbound: Option<SocketAddr>,
+    /// Where health, metrics and the configuration are shown.
+    pub admin: Option<SocketAddr>,
+    /// Who says what applies.
+    pub control: Control,
+    /// Threads that carry traffic; 0: one per core.
+    pub workers: usize,
+    /// Bounds on everything.
+    pub limits: Limits,
+}
+
+/// Where policies and services come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A Mixer, as `host:port`.
+    Mixer(String),
+    /// Directories with services and mesh alone: nothing is checked or reported.
+    Documents(Vec<PathBuf>),
+}
+
+/// Every bound, with its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of callers, both listeners together; more are closed at once: 16,384.
+    pub connections: usize,
+    /// Bytes of a request's or response's head: 64 KiB. (Headers: 100, hyper's bound.)
+    pub head_bytes: usize,
+    /// Bytes buffered per HTTP/1 connection and per HTTP/2 stream in each direction: 128 KiB.
+    pub buffer_bytes: usize,
+    /// Concurrent requests on one HTTP/2 connection of a caller: 256.
+    pub streams: u32,
+    /// For the first bytes of a connection: 10 s.
+    pub detect: Duration,
+    /// For a request's head, and between two requests of a connection: 60 s.
+    pub idle: Duration,
+    /// For a connection to a server: 3 s.
+    pub connect: Duration,
+    /// Unused HTTP/1 connections kept per server and thread: 256.
+    pub upstream_idle: usize,
+    /// How long these are kept: 30 s.
+    pub upstream_idle_for: Duration,
+    /// HTTP/2 connections per server and thread; the streams of more wait: 16.
+    pub upstream_http2: usize,
+    /// Servers tried when connections fail: 3.
+    pub connect_tries: usize,
+    /// For a question to Mixer, all tries together: 150 ms. Then the destination's `fail` decides.
+    pub check: Duration,
+    /// For requests in flight when the proxy ends: 10 s.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Nothing to listen on yet.
+    pub fn new(control: Control) -> Self {
+        Self {
+            service: None,
+            namespace: None,
+            labels: BTreeMap::new(),
+            app: None,
+            inbound: None,
+            outbound: None,
+            admin: None,
+            control,
+            workers: 0,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Every problem, in the words of the flags.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut problem = |text: &str| problems.push(text.to_owned());
+        if self.inbound.is_none() && self.outbound.is_none() {
+            problem("neither --inbound nor --outbound is given: there is nothing to carry");
+        }
+        if self.inbound.is_some() {
+            if self.service.is_none() {
+                problem("--inbound needs --service: the name of the service whose requests it takes");
+            }
+            if self.app.is_none() {
+                problem("--inbound needs --app: the address of the application its requests go to");
+            }
+        }
+        if self.app.is_some() && self.app == self.inbound {
+            problem("--app and --inbound are the same address: the proxy would call itself");
+        }
+        if self.service.as_ref().is_some_and(|name| name.is_empty()) {
+            problem("--service is empty");
+        }
+        if let Control::Mixer(mixer) = &self.control {
+            if mixer.contains(',') {
+                problem("--mixer: more than one address is not supported yet");
+            } else if !mixer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+                problem(&format!("--mixer {mixer}: not an address; write host:port"));
+            }
+        }
+        problems
+    }
+
+    /// `destination.namespace` of the own service.
+    pub(crate) fn own_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().or_else(|| namespace_of(self.service.as_deref()?))
+    }
+}
+
+/// What follows the first dot of a service's name.
+pub(crate) fn namespace_of(service: &str) -> Option<&str> {
+    service.split_once('.').map(|(_, rest)| rest).filter(|rest| !rest.is_empty())
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head_bytes: 64 << 10,
+            buffer_bytes: 128 << 10,
+            streams: 256,
+            detect: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            connect: Duration::from_secs(3),
+            upstream_idle: 256,
+            upstream_idle_for: Duration::from_secs(30),
+            upstream_http2: 16,
+            connect_tries: 3,
+            check: Duration::from_millis(150),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One caller's connection: accepted, its protocol found out, its requests served.
+//!
+//! Time limits cost nothing per request: a connection notes when it became idle, and the worker's sweep closes those idle too
+//! long, be it between requests or inside a head that never ends. The drain is told the same way, so that no request waits on
+//! anything shared between threads.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use http::HeaderValue;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use mixer_client::At;
+use mixer_documents::Protocol as Declared;
+use mixer_runtime::{DrainGuard, Instant};
+use tokio::net::TcpStream;
+
+use crate::detect::{Prefixed, Spoken, detect};
+use crate::worker::{Executor, Worker};
+use crate::{opaque, request};
+
+/// One caller's connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) at: At,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) id: String,
+    peer_value: OnceCell<HeaderValue>,
+    in_flight: Cell<u32>,
+    idle_since: Cell<Instant>,
+    ending: Cell<Ending>,
+    waker: RefCell<Option<Waker>>,
+    _guard: DrainGuard,
+}
+
+/// How soon a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// Not at all.
+    No,
+    /// After the requests in flight.
+    Gracefully,
+    /// Now.
+    Now,
+}
+
+impl Connection {
+    pub(crate) fn new(worker: Rc<Worker>, at: At, peer: SocketAddr, local: SocketAddr, guard: DrainGuard) -> Rc<Self> {
+        let id = format!("{:012x}", worker.shared.random.next() >> 16);
+        let idle_since = Cell::new(worker.shared.clock.now());
+        Rc::new(Self {
+            worker,
+            at,
+            peer,
+            local,
+            id,
+            peer_value: OnceCell::new(),
+            in_flight: Cell::new(0),
+            idle_since,
+            ending: Cell::new(Ending::No),
+            waker: RefCell::new(None),
+            _guard: guard,
+        })
+    }
+
+    /// The peer's address as a header value.
+    pub(crate) fn peer_value(&self) -> HeaderValue {
+        let value = self.peer_value.get_or_init(|| {
+            let address = self.peer.ip().to_canonical().to_string();
+            HeaderValue::from_str(&address).expect("an address is visible ASCII")
+        });
+        value.clone()
+    }
+
+    pub(crate) fn request_begins(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    pub(crate) fn request_ends(&self, now: Instant) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.idle_since.set(now);
+    }
+
+    /// Since when no request is in flight.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        (self.in_flight.get() == 0).then(|| self.idle_since.get())
+    }
+
+    /// Ends the connection, as soon as `ending` says or sooner.
+    pub(crate) fn end(&self, ending: Ending) {
+        if ending > self.ending.get() {
+            self.ending.set(ending);
+            if let Some(waker) = self.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn ending(&self, context: &mut Context<'_>) -> Ending {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|held| held.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        self.ending.get()
+    }
+
+    /// Runs `http` to its end, or as far as the connection's ending allows.
+    async fn drive<F: Future<Output = hyper::Result<()>>>(&self, http: F, graceful: impl Fn(Pin<&mut F>)) {
+        let mut http = pin!(http);
+        let mut told = false;
+        let result = poll_fn(|context| {
+            match self.ending(context) {
+                Ending::Now => return Poll::Ready(Ok(())),
+                Ending::Gracefully if !told => {
+                    told = true;
+                    graceful(http.as_mut());
+                }
+                _ => {}
+            }
+            http.as_mut().poll(context)
+        });
+        if let Err(error) = result.await {
+            tracing::debug!(peer = %self.peer, "connection ended: {error}");
+        }
+    }
+}
+
+/// Serves one accepted connection to its end.
+pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
+    let worker = connection.worker.clone();
+    let limits = &worker.shared.config.limits;
+    let declared = match connection.at {
+        At::Inbound => worker.routing().as_ref().and_then(|routing| routing.own.as_ref()?.protocol),
+        At::Outbound => None,
+    };
+    let mut io = Prefixed::new(stream);
+    let spoken = match declared {
+        Some(Declared::Tcp) => Some(Spoken::Opaque),
+        _ => match worker.shared.clock.within(limits.detect, detect(&mut io)).await {
+            Some(Ok(spoken)) => spoken,
+            Some(Err(_)) => None,
+            // Who waits for the server's first word speaks no HTTP.
+            None => Some(Spoken::Opaque),
+        },
+    };
+    match spoken {
+        None => {}
+        Some(Spoken::Opaque) if declared.is_none() || declared == Some(Declared::Tcp) => opaque::carry(connection, io).await,
+        Some(Spoken::Http2) => {
+            let mut server = hyper::server::conn::http2::Builder::new(Executor);
+            server
+                .max_concurrent_streams(limits.streams)
+                .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+                .max_send_buf_size(limits.buffer_bytes)
+                .initial_stream_window_size(u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX))
+                .initial_connection_window_size(1 << 20);
+            let service = service_fn(|request: http::Request<Incoming>| request::handle(connection.clone(), request));
+            let http = server.serve_connection(TokioIo::new(io), service);
+            connection.drive(http, |http| http.graceful_shutdown()).await;
+        }
+        Some(Spoken::Http1 | Spoken::Opaque) => {
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server
+                .half_close(false)
+                // The worker's sweep does it, without a timer per request.
+                .header_read_timeout(None)
+                .max_header_size(limits.head_bytes)
+                .max_buf_size(limits.buffer_bytes.max(limits.head_bytes))
+                .pipeline_flush(true);
+            let service = service_fn(|request: http::Request<Incoming>| request::handle(connection.clone(), request));
+            let http = server.serve_connection(TokioIo::new(io), service).with_upgrades();
+            connection.drive(http, |http| http.graceful_shutdown()).await;
+        }
+    }
+}

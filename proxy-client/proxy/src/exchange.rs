@@ -1,0 +1,246 @@
+//! One request from its head to the end of its response, for telemetry: what is reported when it is over, however it ends.
+//!
+//! An [`Exchange`] is made when the head was read and moves into the response's body. Dropping it reports it, so that a caller
+//! who goes away, a panic and a broken server are all counted.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use mixer_attributes::vocabulary as name;
+use mixer_attributes::{AttributeBag, Value, standard};
+use mixer_client::{Answer, At, Failure, StandardSample, TraceContext, Verdict};
+use mixer_runtime::Instant;
+
+use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter};
+use crate::connection::Connection;
+use crate::flag::Flag;
+use crate::routing::Upstream;
+
+/// `api.protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+    Tcp,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Grpc => "grpc",
+            Protocol::Tcp => "tcp",
+        }
+    }
+}
+
+/// Where a request goes, for attributes and labels.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    /// The service this proxy stands before.
+    Own,
+    /// Another service of the mesh.
+    Service(Arc<Upstream>),
+    /// A host no service names.
+    Outside,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) destination: Destination,
+    pub(crate) protocol: Protocol,
+    pub(crate) started: Instant,
+    /// HTTP status; 0: none was sent.
+    pub(crate) status: u16,
+    pub(crate) grpc_status: Option<u16>,
+    pub(crate) flag: Flag,
+    pub(crate) request_bytes: Rc<Cell<u64>>,
+    pub(crate) response_bytes: u64,
+    /// `Scope::standard_metrics`.
+    pub(crate) standard: bool,
+    pub(crate) record: Option<Box<Record>>,
+}
+
+/// What a record needs beyond the standard metrics; only kept when a record was asked for.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) method: Method,
+    pub(crate) target: Option<PathAndQuery>,
+    pub(crate) path: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) client_ip: Option<IpAddr>,
+    pub(crate) id: Option<String>,
+    pub(crate) time: SystemTime,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) response_headers: HeaderMap,
+}
+
+impl Exchange {
+    pub(crate) fn begin(connection: &Rc<Connection>, destination: Destination, protocol: Protocol, started: Instant) -> Self {
+        connection.request_begins();
+        Self {
+            connection: connection.clone(),
+            destination,
+            protocol,
+            started,
+            status: 0,
+            grpc_status: None,
+            flag: Flag::None,
+            request_bytes: connection.worker.no_bytes.clone(),
+            response_bytes: 0,
+            standard: true,
+            record: None,
+        }
+    }
+
+    /// What is known of its connection and destination.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        let connection = &*self.connection;
+        let shared = &connection.worker.shared;
+        let (service, namespace, labels) = match &self.destination {
+            Destination::Own => (shared.config.service.as_deref(), shared.config.own_namespace(), Some(&shared.config.labels)),
+            Destination::Service(upstream) => (Some(&*upstream.service.name), upstream.service.namespace.as_deref(), None),
+            Destination::Outside => (None, None, None),
+        };
+        Facts {
+            at: connection.at,
+            peer: connection.peer,
+            local: connection.local,
+            connection_id: &connection.id,
+            service,
+            namespace,
+            labels: labels.filter(|labels| !labels.is_empty()),
+            protocol: self.protocol,
+        }
+    }
+
+    /// Bytes were carried unread, in both directions.
+    pub(crate) fn carried(&mut self, sent: u64, received: u64) {
+        self.request_bytes = Rc::new(sent.into());
+        self.response_bytes = received;
+    }
+
+    /// It ended before its time.
+    pub(crate) fn cut(&mut self, flag: Flag) {
+        self.flag = flag;
+    }
+
+    fn report(&mut self, duration: Duration) {
+        let worker = &self.connection.worker;
+        worker.counters.finished(self.connection.at, self.status, self.flag, duration);
+        let Some(client) = &worker.shared.client else { return };
+        if self.standard {
+            let facts = self.facts();
+            let own = &worker.shared.own_workload;
+            let (workload, workload_namespace, security) = match facts.at {
+                At::Inbound => (standard::UNKNOWN, standard::UNKNOWN, "none"),
+                At::Outbound => (&**own, worker.shared.config.own_namespace().unwrap_or(standard::UNKNOWN), standard::UNKNOWN),
+            };
+            let service = facts.service.unwrap_or(standard::UNKNOWN);
+            let status = StatusCode::from_u16(self.status);
+            client.reporter().standard(&StandardSample {
+                labels: [
+                    reporter(facts.at),
+                    workload,
+                    workload_namespace,
+                    standard::UNKNOWN,
+                    service,
+                    facts.service.map_or("PassthroughCluster", workload_of),
+                    facts.namespace.unwrap_or(standard::UNKNOWN),
+                    facts.protocol.name(),
+                    status.as_ref().map_or("0", |status| status.as_str()),
+                    grpc_label(self.grpc_status),
+                    self.flag.letters(),
+                    security,
+                ],
+                duration,
+                request_bytes: self.request_bytes.get(),
+                response_bytes: self.response_bytes,
+            });
+        }
+        if let Some(record) = &self.record {
+            let query = record.target.as_ref().and_then(|target| target.query()).unwrap_or_default();
+            let head = Head {
+                method: record.method.as_str(),
+                raw_path: record.target.as_ref().map_or("", |target| target.path()),
+                path: record.path.as_deref(),
+                host: record.host.as_deref(),
+                headers: HeaderView(&record.headers),
+                query: QueryView(query),
+                cookies: CookieView(&record.headers),
+                client_ip: record.client_ip,
+                id: record.id.as_deref(),
+                time: record.time,
+            };
+            let response_headers = HeaderView(&record.response_headers);
+            let mut bag = AttributeBag::new();
+            self.facts().fill(&mut bag);
+            if self.protocol != Protocol::Tcp {
+                head.fill(self.protocol, &mut bag);
+                bag.set(name::RESPONSE_CODE, Value::Int(self.status.into()));
+                bag.set(name::RESPONSE_HEADERS, Value::Map(&response_headers));
+            }
+            bag.set(name::REQUEST_TIME, Value::Timestamp(record.time.into()));
+            bag.set(name::REQUEST_SIZE, int(self.request_bytes.get()));
+            bag.set(name::RESPONSE_SIZE, int(self.response_bytes));
+            bag.set(name::RESPONSE_DURATION, Value::Duration(duration.into()));
+            bag.set(name::RESPONSE_FLAGS, Value::String(self.flag.letters()));
+            if let Some(status) = self.grpc_status {
+                bag.set(name::RESPONSE_GRPC_STATUS, Value::Int(status.into()));
+            }
+            if let Some(answer) = &record.answer {
+                bag.set(name::CHECK_DECISION, Value::String(decision(answer)));
+                bag.set(name::CHECK_CACHED, Value::Bool(answer.cached));
+                if !answer.policy.is_empty() {
+                    bag.set(name::CHECK_POLICY, Value::String(&answer.policy));
+                    bag.set(name::CHECK_RULE, Value::String(&answer.rule));
+                }
+            }
+            client.reporter().record(self.connection.at, &bag, record.trace);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = self.connection.worker.shared.clock.now();
+        self.report(now.since(self.started));
+        self.connection.request_ends(now);
+    }
+}
+
+/// `check.decision`.
+fn decision(answer: &Answer) -> &'static str {
+    match (answer.failure, answer.verdict) {
+        (Some(Failure::Unreachable), _) => "unreachable",
+        (Some(Failure::Overloaded), _) => "overloaded",
+        (Some(Failure::Cold), _) => "cold",
+        (Some(Failure::Malformed), _) => "malformed",
+        (None, Verdict::Allow) => "allow",
+        (None, Verdict::Deny) => "deny",
+    }
+}
+
+/// The first label of a service's name.
+pub(crate) fn workload_of(service: &str) -> &str {
+    service.split_once('.').map_or(service, |(first, _)| first)
+}
+
+fn int(count: u64) -> Value<'static> {
+    Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn grpc_label(status: Option<u16>) -> &'static str {
+    const NAMES: [&str; 17] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+    // Codes that do not exist are an attacker's way to new time series.
+    status.map_or("", |status| NAMES.get(usize::from(status)).copied().unwrap_or("2"))
+}

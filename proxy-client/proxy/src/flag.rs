@@ -1,0 +1,58 @@
+//! Why a response is not simply what the server said, in Envoy's letters where Envoy has them.
+
+/// A response flag; [`Flag::letters`] goes into `response.flags` and the standard metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    /// The server's own answer.
+    None,
+    /// Denied by policy.
+    Denied,
+    /// A quota is spent.
+    RateLimited,
+    /// An adapter that the decision needs could not be asked.
+    AdapterUnavailable,
+    /// No Mixer answered in time.
+    MixerUnreachable,
+    /// Mixer refused for overload.
+    MixerOverloaded,
+    /// Nothing was heard of Mixer yet.
+    MixerCold,
+    /// Mixer's answer made no sense.
+    MixerMalformed,
+    /// No connection to the server could be made.
+    UpstreamFailure,
+    /// The server ended the connection before its response was complete.
+    UpstreamTermination,
+    /// The server's response was no HTTP.
+    UpstreamProtocol,
+    /// The service has no endpoint.
+    NoUpstream,
+    /// No service is meant, and nothing else may be reached.
+    NoRoute,
+    /// The caller went away before the response was complete.
+    DownstreamTermination,
+    /// The request was malformed or ambiguous.
+    DownstreamProtocol,
+}
+
+impl Flag {
+    pub(crate) fn letters(self) -> &'static str {
+        match self {
+            Flag::None => "-",
+            Flag::Denied => "UAEX",
+            Flag::RateLimited => "RL",
+            Flag::AdapterUnavailable => "MXA",
+            Flag::MixerUnreachable => "MXU",
+            Flag::MixerOverloaded => "MXO",
+            Flag::MixerCold => "MXC",
+            Flag::MixerMalformed => "MXM",
+            Flag::UpstreamFailure => "UF",
+            Flag::UpstreamTermination => "UC",
+            Flag::UpstreamProtocol => "UPE",
+            Flag::NoUpstream => "UH",
+            Flag::NoRoute => "NR",
+            Flag::DownstreamTermination => "DC",
+            Flag::DownstreamProtocol => "DPE",
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Headers that concern one connection only, and headers a caller may not set.
+//!
+//! RFC 9110 section 7.6.1: what `Connection` lists, and what is known to be about one hop, stays behind. This is done before
+//! attributes are read, so that rules see what the server will see.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// What a malformed head is refused with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("the Connection header lists {0}, which is not about the connection")]
+    ConnectionLists(&'static str),
+    #[error("the only transfer coding is chunked")]
+    TransferCoding,
+    #[error("the request has more than one Host header")]
+    SeveralHosts,
+    #[error("the request says no host")]
+    NoHost,
+    #[error("the request's host is malformed")]
+    BadHost,
+    #[error("the request's target is neither a path nor a URL")]
+    Target,
+    #[error("CONNECT is not supported")]
+    Connect,
+}
+
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Takes hop-by-hop headers off a request; gives the protocol it asks to upgrade to, if it does. (An upgrade to HTTP/2 is not
+/// passed on: nobody reads the requests inside.)
+pub(crate) fn strip_request(headers: &mut HeaderMap, http1: bool) -> Result<Option<HeaderValue>, Malformed> {
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        let single = headers.get_all(header::TRANSFER_ENCODING).iter().count() == 1;
+        if !single || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Malformed::TransferCoding);
+        }
+        headers.remove(header::TRANSFER_ENCODING);
+    }
+    let mut upgrade = None;
+    if headers.contains_key(header::CONNECTION) {
+        for name in ["host", "content-length"] {
+            if lists(headers, name) {
+                return Err(Malformed::ConnectionLists(name));
+            }
+        }
+        if http1 && headers.contains_key(header::UPGRADE) && lists(headers, "upgrade") {
+            upgrade = headers.remove(header::UPGRADE).filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
+        }
+        strip_connection(headers);
+    }
+    if headers.contains_key(header::TE) {
+        let trailers = headers.get_all(header::TE).iter().any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
+        headers.remove(header::TE);
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+    }
+    for name in [header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, header::EXPECT] {
+        headers.remove(name);
+    }
+    Ok(upgrade)
+}
+
+/// Takes hop-by-hop headers off a response.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        strip_connection(headers);
+    }
+    for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, header::TE] {
+        headers.remove(name);
+    }
+}
+
+/// Takes off what only the mesh may say about a caller.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
+    headers.remove(X_FORWARDED_CLIENT_CERT);
+    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with("x-mixer-")).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// RFC 9113 section 8.2.3: cookies may come in several fields, and leave HTTP/2 in one.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(_)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for value in headers.get_all(header::COOKIE).iter().skip(1) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(value.as_bytes());
+        }
+        let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).expect("header values joined by a semicolon");
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Whether `Connection` lists `option`.
+fn lists(headers: &HeaderMap, option: &str) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| list(value).any(|item| item.eq_ignore_ascii_case(option.as_bytes())))
+}
+
+fn strip_connection(headers: &mut HeaderMap) {
+    // Nearly always one of these two, which name no header.
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close");
+    let listed: Vec<HeaderName> = if headers.get_all(header::CONNECTION).iter().all(plain) {
+        Vec::new()
+    } else {
+        let values = headers.get_all(header::CONNECTION).iter();
+        values.flat_map(list).filter_map(|item| HeaderName::from_bytes(item).ok()).collect()
+    };
+    headers.remove(header::CONNECTION);
+    for name in listed {
+        // TE is read after this; that it is listed is only proper.
+        if name != header::TE {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The items of a comma-separated value.
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_connection_lists_stays_behind() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("x-kept", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip, trailers;q=1, trailers"),
+            ("expect", "100-continue"),
+        ]);
+        assert_eq!(strip_request(&mut headers, true), Ok(None));
+        assert_eq!(headers, map(&[("x-kept", "3"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_only_when_connection_says_so_and_never_to_http2() {
+        let ask = |to, connection| {
+            let mut headers = map(&[("upgrade", to), ("connection", connection), ("http2-settings", "AAMAAABk")]);
+            let asked = strip_request(&mut headers, true);
+            assert!(headers.is_empty(), "{headers:?}");
+            asked
+        };
+        assert_eq!(ask("websocket", "Upgrade").unwrap().unwrap(), "websocket");
+        assert_eq!(ask("websocket", "keep-alive"), Ok(None));
+        assert_eq!(ask("h2c", "Upgrade, HTTP2-Settings"), Ok(None));
+        assert_eq!(ask("H2C", "upgrade"), Ok(None));
+    }
+
+    #[test]
+    fn a_caller_cannot_strip_what_frames_or_routes_the_request() {
+        for name in ["Host", "content-length"] {
+            let mut headers = map(&[("host", "a"), ("content-length", "3")]);
+            headers.insert("connection", HeaderValue::from_static(name));
+            assert!(matches!(strip_request(&mut headers, true), Err(Malformed::ConnectionLists(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn transfer_codings_but_chunked_are_refused() {
+        for coding in ["gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
+            assert_eq!(strip_request(&mut map(&[("transfer-encoding", coding)]), true), Err(Malformed::TransferCoding), "{coding}");
+        }
+        let mut twice = map(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]);
+        assert_eq!(strip_request(&mut twice, true), Err(Malformed::TransferCoding));
+        assert_eq!(strip_request(&mut map(&[("transfer-encoding", "Chunked")]), true), Ok(None));
+    }
+
+    #[test]
+    fn claims_of_identity_are_taken_off() {
+        let mut headers = map(&[("x-mixer-principal", "a"), ("x-mixer-b", "c"), ("x-forwarded-client-cert", "By=x"), ("x-mixed", "d")]);
+        strip_identity(&mut headers);
+        assert_eq!(headers, map(&[("x-mixed", "d")]));
+    }
+
+    #[test]
+    fn cookies_leave_in_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2")]));
+    }
+}

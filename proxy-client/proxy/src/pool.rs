@@ -1,0 +1,133 @@
+//! Connections to servers, kept per thread: taking one wakes no other thread and takes no lock.
+//!
+//! HTTP/1 connections are kept idle up to a number and an age, the most recently used first. HTTP/2 connections are shared by
+//! requests; when the streams of all are taken another is opened, by one request while the others wait for it. (hyper-util's
+//! client was refused: it keeps one HTTP/2 connection per server, boxes every request and shares its pool between threads.)
+
+mod http1;
+mod http2;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use mixer_runtime::{Clock, Instant};
+use tokio::net::TcpStream;
+
+use crate::body::RequestBody;
+use crate::config::Limits;
+use crate::metrics::Counters;
+
+/// Connections of one thread, by server.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    limits: Limits,
+    clock: Clock,
+    counters: Arc<Counters>,
+    servers: RefCell<HashMap<SocketAddr, Rc<Server>>>,
+}
+
+/// Connections to one address.
+#[derive(Debug, Default)]
+struct Server {
+    http1: http1::Idle,
+    http2: http2::Shared,
+}
+
+/// A connection lent to one request.
+#[derive(Debug)]
+pub(crate) enum Lease {
+    Http1(http1::Lent),
+    Http2(http2::Stream),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("cannot connect to {0}: {1}")]
+    Refused(SocketAddr, std::io::ErrorKind),
+    #[error("{0} did not accept a connection in time")]
+    TimedOut(SocketAddr),
+    #[error("{0} ended the connection at once")]
+    Handshake(SocketAddr),
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) error: hyper::Error,
+    /// The request, when nothing of it was written.
+    pub(crate) unsent: Option<http::Request<RequestBody>>,
+}
+
+impl Pool {
+    pub(crate) fn new(limits: Limits, clock: Clock, counters: Arc<Counters>) -> Self {
+        Self { limits, clock, counters, servers: RefCell::new(HashMap::new()) }
+    }
+
+    /// A connection to `address`; `fresh`: one never used before.
+    pub(crate) async fn lease(self: &Rc<Self>, address: SocketAddr, http2: bool, fresh: bool) -> Result<Lease, ConnectError> {
+        let server = self.servers.borrow_mut().entry(address).or_default().clone();
+        if http2 {
+            return http2::take(self, &server, address, fresh).await.map(Lease::Http2);
+        }
+        http1::take(self, &server, address, fresh).await.map(Lease::Http1)
+    }
+
+    /// Closes what was unused too long, and forgets servers without connections.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let age = self.limits.upstream_idle_for;
+        self.servers.borrow_mut().retain(|_, server| {
+            let kept = server.http1.sweep(now, age) + server.http2.sweep(now, age);
+            kept > 0 || Rc::strong_count(server) > 1
+        });
+    }
+
+    /// A new TCP connection.
+    pub(crate) async fn connect(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+        self.counters.connected();
+        let connected = match self.clock.within(self.limits.connect, TcpStream::connect(address)).await {
+            Some(Ok(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(|error| ConnectError::Refused(address, error.kind())),
+            Some(Err(error)) => Err(ConnectError::Refused(address, error.kind())),
+            None => Err(ConnectError::TimedOut(address)),
+        };
+        if connected.is_err() {
+            self.counters.connect_failed();
+        }
+        connected
+    }
+}
+
+impl Lease {
+    /// Whether the connection carried a request before, so that the server may have closed it meanwhile.
+    pub(crate) fn reused(&self) -> bool {
+        match self {
+            Lease::Http1(lent) => lent.reused,
+            Lease::Http2(stream) => stream.reused,
+        }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(crate) async fn send(&mut self, request: http::Request<RequestBody>) -> Result<http::Response<Incoming>, SendError> {
+        let failed = |mut error: TrySendError<http::Request<RequestBody>>| {
+            let unsent = error.take_message();
+            SendError { unsent, error: error.into_error() }
+        };
+        match self {
+            Lease::Http1(lent) => lent.sender.try_send_request(request).await.map_err(failed),
+            Lease::Http2(stream) => stream.sender().try_send_request(request).await.map_err(failed),
+        }
+    }
+
+    /// The response is over: the connection may carry another.
+    pub(crate) fn give_back(self) {
+        match self {
+            Lease::Http1(lent) => lent.give_back(),
+            Lease::Http2(_) => {}
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! HTTP/2 connections: many requests at a time, as many as the server admits.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use mixer_runtime::{Clock, Instant};
+use tokio::sync::Notify;
+
+use super::{ConnectError, Pool, Server};
+use crate::body::RequestBody;
+use crate::worker::{Executor, spawn};
+
+/// Streams per connection until the server says how many.
+const STREAMS: usize = 100;
+
+/// Connections to one server.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    connections: RefCell<Vec<Rc<Connection>>>,
+    connecting: Cell<bool>,
+    /// Tells those who wait that connecting ended.
+    connected: Notify,
+    failure: RefCell<Option<ConnectError>>,
+    failures: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    streams: Cell<usize>,
+    most: Cell<usize>,
+    used: Cell<bool>,
+    since: Cell<Instant>,
+    clock: Clock,
+}
+
+/// One stream of a connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    connection: Rc<Connection>,
+    sender: SendRequest<RequestBody>,
+    pub(super) reused: bool,
+}
+
+pub(super) async fn take(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr, fresh: bool) -> Result<Stream, ConnectError> {
+    let shared = &server.http2;
+    let mut fresh = fresh;
+    loop {
+        if !fresh && let Some(connection) = shared.available(pool.limits.upstream_http2) {
+            return Ok(Stream::new(connection));
+        }
+        if shared.connecting.get() {
+            let failures = shared.failures.get();
+            shared.connected.notified().await;
+            if shared.failures.get() != failures
+                && let Some(failure) = shared.failure.borrow().clone()
+            {
+                return Err(failure);
+            }
+            fresh = false;
+            continue;
+        }
+        let connecting = Connecting::begin(shared);
+        match open(pool, server, address).await {
+            Ok(connection) => {
+                shared.connections.borrow_mut().push(connection.clone());
+                return Ok(Stream::new(connection));
+            }
+            Err(failure) => {
+                shared.failures.set(shared.failures.get() + 1);
+                *shared.failure.borrow_mut() = Some(failure.clone());
+                drop(connecting);
+                return Err(failure);
+            }
+        }
+    }
+}
+
+async fn open(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr) -> Result<Rc<Connection>, ConnectError> {
+    let stream = pool.connect(address).await?;
+    let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
+    let (sender, http) = Builder::new(Executor)
+        .max_header_list_size(u32::try_from(pool.limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(pool.limits.buffer_bytes)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(1 << 20)
+        .initial_max_send_streams(STREAMS)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| ConnectError::Handshake(address))?;
+    let connection = Rc::new(Connection {
+        sender,
+        streams: Cell::new(0),
+        most: Cell::new(STREAMS),
+        used: Cell::new(false),
+        since: Cell::new(pool.clock.now()),
+        clock: pool.clock.clone(),
+    });
+    let (server, held): (Weak<Server>, Weak<Connection>) = (Rc::downgrade(server), Rc::downgrade(&connection));
+    spawn(async move {
+        let mut http = pin!(http);
+        let result = poll_fn(|context| {
+            let done = http.as_mut().poll(context);
+            if let Some(connection) = held.upgrade() {
+                connection.most.set(Pin::get_mut(http.as_mut()).current_max_send_streams());
+            }
+            done
+        });
+        if let Err(error) = result.await {
+            tracing::debug!(%address, "connection to server ended: {error}");
+        }
+        if let Some(server) = server.upgrade() {
+            server.http2.connections.borrow_mut().retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
+        }
+    });
+    Ok(connection)
+}
+
+impl Shared {
+    /// A connection with a free stream; with `most` connections open, the one with the fewest streams.
+    fn available(&self, most: usize) -> Option<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        let open = || connections.iter().filter(|connection| !connection.sender.is_closed());
+        let free = open().find(|connection| connection.streams.get() < connection.most.get());
+        free.or_else(|| if connections.len() >= most { open().min_by_key(|connection| connection.streams.get()) } else { None }).cloned()
+    }
+
+    /// Closes what was unused longer than `age`; how many are left.
+    pub(super) fn sweep(&self, now: Instant, age: Duration) -> usize {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| {
+            !connection.sender.is_closed() && (connection.streams.get() > 0 || now.since(connection.since.get()) <= age)
+        });
+        connections.len()
+    }
+}
+
+/// While it lives, others wait.
+struct Connecting<'a>(&'a Shared);
+
+impl<'a> Connecting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.connecting.set(true);
+        Self(shared)
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(false);
+        self.0.connected.notify_waiters();
+    }
+}
+
+impl Stream {
+    fn new(connection: Rc<Connection>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        let (sender, reused) = (connection.sender.clone(), connection.used.replace(true));
+        Self { connection, sender, reused }
+    }
+
+    pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
+        &mut self.sender
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.streams.set(self.connection.streams.get() - 1);
+        self.connection.since.set(self.connection.clock.now());
+    }
+}

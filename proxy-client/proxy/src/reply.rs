@@ -1,0 +1,150 @@
+//! Answers the proxy gives itself: what a caller is told, in the form it understands.
+//!
+//! HTTP callers get a status and the message as text. gRPC callers get HTTP 200 with nothing but trailers, since gRPC libraries
+//! read no other status.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use mixer_client::{Answer, Because, Failure};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::body::ResponseBody;
+use crate::exchange::{Exchange, Protocol};
+use crate::flag::Flag;
+use crate::headers::Malformed;
+
+/// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
+const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+
+/// An answer of the proxy's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) grpc_status: u8,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) flag: Flag,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) location: Option<Arc<str>>,
+}
+
+impl Reply {
+    fn new(status: StatusCode, grpc_status: u8, flag: Flag, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, grpc_status, message: message.into(), flag, retry_after: None, location: None }
+    }
+
+    /// What an answer says to a caller who may not pass.
+    pub(crate) fn denied(answer: &Answer) -> Self {
+        let flag = match (answer.failure, answer.because) {
+            (Some(Failure::Unreachable), _) => Flag::MixerUnreachable,
+            (Some(Failure::Overloaded), _) => Flag::MixerOverloaded,
+            (Some(Failure::Cold), _) => Flag::MixerCold,
+            (Some(Failure::Malformed), _) => Flag::MixerMalformed,
+            (None, Because::Unavailable) => Flag::AdapterUnavailable,
+            (None, Because::Quota) => Flag::RateLimited,
+            (None, _) => Flag::Denied,
+        };
+        let status = StatusCode::from_u16(answer.http_status).ok().filter(|status| status.as_u16() >= 300);
+        Self {
+            status: status.unwrap_or(StatusCode::FORBIDDEN),
+            grpc_status: if answer.grpc_status == 0 { 7 } else { answer.grpc_status },
+            message: answer.message.to_string().into(),
+            flag,
+            retry_after: answer.retry_after,
+            location: answer.location.clone(),
+        }
+    }
+
+    /// The request is malformed, or means more than one thing.
+    pub(crate) fn malformed(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, 3, Flag::DownstreamProtocol, why)
+    }
+
+    /// Nothing was heard of Mixer yet.
+    pub(crate) fn cold() -> Self {
+        let reply = Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::MixerCold, "no policy and services are known yet");
+        Self { retry_after: Some(Duration::from_secs(1)), ..reply }
+    }
+
+    /// The host is no service's, and others may not be reached.
+    pub(crate) fn no_route(host: &str) -> Self {
+        let message = format!("no service is called {host}, and the mesh admits no other destination");
+        Self::new(StatusCode::FORBIDDEN, 7, Flag::NoRoute, message)
+    }
+
+    /// The service has no address now.
+    pub(crate) fn no_upstream(what: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::NoUpstream, format!("no address of {what} is known"))
+    }
+
+    /// No connection.
+    pub(crate) fn unreachable(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::UpstreamFailure, why)
+    }
+
+    /// The connection ended before a response came.
+    pub(crate) fn terminated() -> Self {
+        let why = "the server ended the connection before it answered";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::UpstreamTermination, why)
+    }
+
+    /// What came was no response.
+    pub(crate) fn upstream_protocol() -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, 14, Flag::UpstreamProtocol, "the server's answer is not HTTP")
+    }
+
+    /// The request would come back to this proxy.
+    pub(crate) fn would_loop() -> Self {
+        Self::new(StatusCode::LOOP_DETECTED, 14, Flag::NoRoute, "this is the proxy's own address")
+    }
+
+    /// The response that says so.
+    pub(crate) fn respond(self, mut exchange: Exchange) -> Response<ResponseBody> {
+        exchange.flag = self.flag;
+        let grpc = exchange.protocol == Protocol::Grpc;
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        let text = if grpc {
+            exchange.grpc_status = Some(self.grpc_status.into());
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_status)));
+            let message = utf8_percent_encode(&self.message, MESSAGE).to_string();
+            headers.insert("grpc-message", HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII"));
+            Bytes::new()
+        } else {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            if let Some(location) = self.location.as_ref().and_then(|to| HeaderValue::from_str(to).ok()) {
+                headers.insert(header::LOCATION, location);
+            }
+            format!("{}\n", self.message).into()
+        };
+        if let Some(after) = self.retry_after {
+            let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if !grpc {
+            headers.insert(header::CONTENT_LENGTH, text.len().into());
+            *response.status_mut() = self.status;
+        }
+        exchange.status = response.status().as_u16();
+        if let Some(record) = &mut exchange.record {
+            record.response_headers = response.headers().clone();
+        }
+        response.map(|()| ResponseBody::text(text, exchange))
+    }
+}
+
+impl From<Malformed> for Reply {
+    fn from(why: Malformed) -> Self {
+        let reply = Self::malformed(why.to_string());
+        match why {
+            Malformed::TransferCoding => Self { status: StatusCode::NOT_IMPLEMENTED, grpc_status: 12, ..reply },
+            Malformed::Connect => Self { status: StatusCode::METHOD_NOT_ALLOWED, grpc_status: 12, ..reply },
+            _ => reply,
+        }
+    }
+}

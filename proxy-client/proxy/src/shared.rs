@@ -1,0 +1,74 @@
+//! What the threads of a proxy share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use mixer_client::Client;
+use mixer_runtime::{Clock, Drain, Random};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::exchange::workload_of;
+use crate::metrics::Counters;
+use crate::routing::Routing;
+
+/// One proxy's shared state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) random: Arc<Random>,
+    /// `None` with `--documents`.
+    pub(crate) client: Option<Client>,
+    /// Services and mesh; empty before the first state.
+    pub(crate) routing: ArcSwapOption<Routing>,
+    /// Whether there is a routing.
+    pub(crate) routed: watch::Sender<bool>,
+    /// Why the newest documents could not be used, if they could not.
+    pub(crate) routing_problem: ArcSwapOption<String>,
+    /// One per worker.
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) drain: Drain,
+    refused: AtomicU64,
+    /// The name of the own service's workload.
+    pub(crate) own_workload: String,
+    /// Where this proxy listens, for not calling itself.
+    pub(crate) bound: OnceLock<Vec<SocketAddr>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, clock: Clock, random: Arc<Random>, client: Option<Client>, workers: usize) -> Self {
+        let own_workload = config.service.as_deref().map_or("unknown", workload_of).to_owned();
+        Self {
+            config,
+            clock,
+            random,
+            client,
+            routing: ArcSwapOption::empty(),
+            routed: watch::Sender::new(false),
+            routing_problem: ArcSwapOption::empty(),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            drain: Drain::new(),
+            refused: AtomicU64::new(0),
+            own_workload,
+            bound: OnceLock::new(),
+        }
+    }
+
+    /// Counts a connection closed because there are too many.
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request can be decided and routed: the first state came, and its documents were understood.
+    pub(crate) fn ready(&self) -> bool {
+        self.routing.load().is_some() && self.client.as_ref().is_none_or(Client::ready) && !self.drain.has_begun()
+    }
+}

@@ -1,0 +1,300 @@
+//! Starting and ending a proxy.
+//!
+//! One thread for control (listening, Watch, reports, names, admin) and one per worker, each with its own runtime. Everything is
+//! parsed and every port bound before the first thread starts. Several proxies may live in one process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mixer_attributes::{OwnedBag, OwnedValue, vocabulary as name};
+use mixer_client::{At, Client};
+use mixer_documents::{Diagnostics, Mode, PolicySet, Sources};
+use mixer_runtime::{Clock, Random, Tasks};
+use tokio::runtime::{Builder, Handle, LocalOptions, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Control};
+use crate::shared::Shared;
+use crate::{accept, admin, routing, worker};
+
+/// Connections on their way to one worker.
+const HANDED_OVER: usize = 1_024;
+/// For leases and reports when the proxy ends.
+const FINISH: Duration = Duration::from_secs(2);
+/// For background tasks when the proxy ends.
+const JOIN: Duration = Duration::from_secs(1);
+
+/// The sidecar; see [`Proxy::start`].
+#[derive(Debug)]
+pub struct Proxy;
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself; every problem.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The documents of `--documents` cannot be used.
+    #[error("{}", .0.lines().join("\n"))]
+    Documents(Diagnostics),
+    /// The documents of `--documents` hold what only a Mixer can decide.
+    #[error("{0} needs --mixer: with --documents alone nobody could enforce it")]
+    NeedsMixer(String),
+    /// A port cannot be had.
+    #[error("cannot listen on {address} ({purpose}): {error}")]
+    #[allow(missing_docs)]
+    Listen { purpose: &'static str, address: SocketAddr, error: std::io::Error },
+    /// The system gives no thread or no event queue.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A proxy that runs. Dropping it ends it at once; [`Running::shutdown`] ends it gracefully.
+#[derive(Debug)]
+pub struct Running {
+    inbound: Option<SocketAddr>,
+    outbound: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    ending: Ending,
+    threads: Vec<JoinHandle<()>>,
+    ended: Option<oneshot::Receiver<usize>>,
+}
+
+/// How the control thread is told to end.
+#[derive(Clone, Debug, Default)]
+struct Ending {
+    gracefully: CancellationToken,
+    at_once: CancellationToken,
+}
+
+impl Proxy {
+    /// Parses everything, binds every port, then starts the threads.
+    pub fn start(config: Config, clock: Clock, random: Arc<Random>) -> Result<Running, StartError> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(StartError::Config(problems));
+        }
+        let documents = match &config.control {
+            Control::Mixer(_) => None,
+            Control::Documents(paths) => Some(read(paths)?),
+        };
+        let inbound = listen("inbound", config.inbound)?;
+        let outbound = listen("outbound", config.outbound)?;
+        let admin = listen("admin", config.admin)?;
+        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (inbound_at, outbound_at, admin_at) = (address(&inbound), address(&outbound), address(&admin));
+
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let tasks = Tasks::on(runtime.handle().clone());
+        let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            workers => workers,
+        };
+        let shared = Arc::new(Shared::new(config, clock, random, client, workers));
+        let _ = shared.bound.set([inbound_at, outbound_at].into_iter().flatten().collect());
+
+        let ending = Ending::default();
+        let stop = CancellationToken::new();
+        let mut threads = Vec::new();
+        let mut handed = Vec::new();
+        for number in 0..workers {
+            let (sender, receiver) = mpsc::channel(HANDED_OVER);
+            handed.push(sender);
+            threads.push(start_worker(number, &shared, receiver, &stop)?);
+        }
+        let (tell, ended) = oneshot::channel();
+        let listeners = [(At::Inbound, inbound), (At::Outbound, outbound)].into_iter().filter_map(|(at, l)| Some((at, l?))).collect();
+        let control = ControlThread { shared: shared.clone(), tasks, listeners, handed, admin, documents, ending: ending.clone(), stop };
+        let thread = std::thread::Builder::new().name("proxy-control".to_owned());
+        threads.push(thread.spawn(move || control.run(runtime, tell)).map_err(StartError::Thread)?);
+        Ok(Running { inbound: inbound_at, outbound: outbound_at, admin: admin_at, shared, ending, threads, ended: Some(ended) })
+    }
+}
+
+impl Running {
+    /// Where requests to the service are taken.
+    pub fn inbound(&self) -> Option<SocketAddr> {
+        self.inbound
+    }
+
+    /// Where the application's own requests are taken.
+    pub fn outbound(&self) -> Option<SocketAddr> {
+        self.outbound
+    }
+
+    /// Where health, metrics and the configuration are shown.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Whether requests can be decided and routed.
+    pub fn ready(&self) -> bool {
+        self.shared.ready()
+    }
+
+    /// Waits until [`Running::ready`], however long that takes.
+    pub async fn until_ready(&self) {
+        let mut routed = self.shared.routed.subscribe();
+        // The sender lives as long as `shared`.
+        let _ = routed.wait_for(|routed| *routed).await;
+    }
+
+    /// The client's counts; `None` with [`Control::Documents`].
+    pub fn stats(&self) -> Option<mixer_client::Stats> {
+        self.shared.client.as_ref().map(Client::stats)
+    }
+
+    /// Ends it: accepts no more, lets requests in flight finish (at most `limits.drain`), gives leases back, sends the last
+    /// reports. How many connections had to be cut.
+    pub async fn shutdown(mut self) -> usize {
+        self.ending.gracefully.cancel();
+        let cut = match self.ended.take() {
+            Some(ended) => ended.await.unwrap_or(0),
+            None => 0,
+        };
+        for thread in self.threads.drain(..) {
+            // They have nothing left to do but return.
+            let _ = thread.join();
+        }
+        cut
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ending.at_once.cancel();
+    }
+}
+
+fn listen(purpose: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    accept::bind(address).map(Some).map_err(|error| StartError::Listen { purpose, address, error })
+}
+
+fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
+    let set = Sources::read(paths).and_then(mixer_documents::load).map_err(StartError::Documents)?;
+    let enforced = set.policies.iter().find(|policy| policy.mode == Mode::Enforce);
+    match enforced {
+        Some(policy) => Err(StartError::NeedsMixer(format!("the policy {:?}", &*policy.name))),
+        None => Ok(set),
+    }
+}
+
+fn start_client(config: &Config, clock: &Clock, random: &Arc<Random>, tasks: &Tasks, runtime: &Handle) -> Option<Client> {
+    let Control::Mixer(mixer) = &config.control else { return None };
+    let instance = format!("{}-{:016x}", config.service.as_deref().unwrap_or("outbound"), random.next());
+    let mut client = mixer_client::Config::new(mixer.clone(), instance);
+    // Two tries, and what the second needs to fail in time to say so.
+    (client.total_timeout, client.try_timeout) = (config.limits.check, config.limits.check.mul_f64(0.4));
+    if let Some(service) = &config.service {
+        client.inbound.set(name::DESTINATION_SERVICE, OwnedValue::String(service.clone()));
+        set_if(&mut client.inbound, name::DESTINATION_NAMESPACE, config.own_namespace().map(|n| OwnedValue::String(n.to_owned())));
+        let labels = (!config.labels.is_empty()).then(|| OwnedValue::Map(config.labels.clone()));
+        set_if(&mut client.inbound, name::DESTINATION_LABELS, labels);
+    }
+    let _entered = runtime.enter();
+    Some(Client::start(client, clock.clone(), random.clone(), tasks))
+}
+
+fn set_if(bag: &mut OwnedBag, id: mixer_attributes::AttributeId, value: Option<OwnedValue>) {
+    if let Some(value) = value {
+        bag.set(id, value);
+    }
+}
+
+fn start_worker(
+    number: usize,
+    shared: &Arc<Shared>,
+    accepted: mpsc::Receiver<worker::Accepted>,
+    stop: &CancellationToken,
+) -> Result<JoinHandle<()>, StartError> {
+    let (shared, counters, stop) = (shared.clone(), shared.counters[number].clone(), stop.clone());
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let work = move || {
+        // A local runtime cannot be made elsewhere and moved here.
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(()));
+                worker::run(&runtime, shared, counters, accepted, stop);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        }
+    };
+    let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(work).map_err(StartError::Thread)?;
+    match told.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(StartError::Thread(error)),
+        Err(_) => Err(StartError::Thread(std::io::Error::other("the thread ended at once"))),
+    }
+}
+
+/// What the control thread does.
+struct ControlThread {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    listeners: Vec<(At, TcpListener)>,
+    handed: Vec<mpsc::Sender<worker::Accepted>>,
+    admin: Option<TcpListener>,
+    documents: Option<PolicySet>,
+    ending: Ending,
+    stop: CancellationToken,
+}
+
+impl ControlThread {
+    fn run(self, runtime: Runtime, ended: oneshot::Sender<usize>) {
+        let _stop_workers = self.stop.clone().drop_guard();
+        runtime.block_on(async {
+            let at_once = self.ending.at_once.clone();
+            tokio::select! {
+                cut = self.control() => drop(ended.send(cut)),
+                () = at_once.cancelled() => {}
+            }
+        });
+    }
+
+    async fn control(self) -> usize {
+        let Self { shared, tasks, listeners, handed, admin, documents, ending, stop } = self;
+        let clock = shared.clock.clone();
+        if let Some(set) = documents {
+            routing::adopt(&shared, &set).await;
+        }
+        if shared.client.is_some() {
+            tasks.spawn_until_stop("follow watch", routing::follow(shared.clone()));
+        }
+        tasks.spawn_until_stop("resolve names", routing::keep_resolving(shared.clone()));
+        if let Some(listener) = admin {
+            tasks.spawn_until_stop("admin", admin::serve(listener, shared.clone()));
+        }
+        let accepting = Tasks::new();
+        for (at, listener) in listeners {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    accepting.spawn_until_stop("accept", accept::run(listener, at, shared.clone(), handed.clone()));
+                }
+                Err(error) => tracing::error!("cannot wait for connections: {error}"),
+            }
+        }
+        drop(handed);
+
+        ending.gracefully.cancelled().await;
+        let _ = accepting.shutdown(&clock, JOIN).await;
+        let cut = shared.drain.finish(&clock, shared.config.limits.drain).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "cut after {:?}", shared.config.limits.drain);
+        }
+        stop.cancel();
+        if let Some(client) = &shared.client {
+            client.finish(FINISH).await;
+        }
+        if let Err(unfinished) = tasks.shutdown(&clock, JOIN).await {
+            tracing::debug!("tasks that did not end by themselves: {:?}", unfinished.0);
+        }
+        cut
+    }
+}

@@ -1,0 +1,24 @@
+//! Connections that stop being HTTP (WebSocket and the like): the bytes of both sides are carried until both are done.
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+use crate::exchange::Exchange;
+use crate::flag::Flag;
+use crate::worker::spawn;
+
+/// Joins the two once both have changed protocol. The exchange ends with them.
+pub(crate) fn join(caller: OnUpgrade, server: OnUpgrade, mut exchange: Exchange) {
+    spawn(async move {
+        let (caller, server) = match (caller.await, server.await) {
+            (Ok(caller), Ok(server)) => (caller, server),
+            (Err(_), _) => return exchange.cut(Flag::DownstreamTermination),
+            (_, Err(_)) => return exchange.cut(Flag::UpstreamTermination),
+        };
+        let (mut caller, mut server) = (TokioIo::new(caller), TokioIo::new(server));
+        if let Ok((sent, received)) = copy_bidirectional(&mut caller, &mut server).await {
+            exchange.carried(sent, received);
+        }
+    });
+}

@@ -1,0 +1,190 @@
+//! A thread that carries traffic: its connections, its pool, its counts. Nothing here is shared with another thread; requests
+//! are spawned on the thread's own runtime and never leave it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_client::{At, Scope, State};
+use mixer_runtime::DrainGuard;
+use tokio::net::TcpStream;
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{self, Connection, Ending};
+use crate::metrics::Counters;
+use crate::pool::Pool;
+use crate::routing::{Addresses, Routing};
+use crate::shared::Shared;
+
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// A connection on its way from the listener to the worker that serves it.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) at: At,
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) guard: DrainGuard,
+}
+
+/// One thread's state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) pool: Rc<Pool>,
+    /// Counts the bytes of requests without a body: none.
+    pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// Addresses of hosts no service names, for a while.
+    pub(crate) outside: RefCell<HashMap<String, (Arc<Addresses>, mixer_runtime::Instant)>>,
+    state: RefCell<Watched>,
+    connections: RefCell<HashMap<usize, Rc<Connection>>>,
+    draining: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    news: Option<watch::Receiver<Option<Arc<State>>>>,
+    newest: Option<Arc<State>>,
+}
+
+impl Worker {
+    /// What applies to requests at this side to `service`; `None` before the first state, and without a Mixer.
+    pub(crate) fn scope(&self, at: At, service: Option<&str>) -> Option<Arc<Scope>> {
+        let mut watched = self.state.borrow_mut();
+        if let Some(news) = &mut watched.news
+            && news.has_changed().unwrap_or(false)
+        {
+            let newest = news.borrow_and_update().clone();
+            watched.newest = newest;
+        }
+        watched.newest.as_ref().map(|state| state.scope(at, service).clone())
+    }
+
+    /// Services and mesh; `None` before the first state.
+    pub(crate) fn routing(&self) -> arc_swap::Guard<Option<Arc<Routing>>> {
+        self.shared.routing.load()
+    }
+
+    fn sweep(&self) {
+        let now = self.shared.clock.now();
+        let idle = self.shared.config.limits.idle;
+        for connection in self.connections.borrow().values() {
+            if let Some(since) = connection.idle_since()
+                && now.since(since) > idle
+            {
+                // Twice the time: it did not end gracefully either.
+                connection.end(if now.since(since) > idle + SWEEP { Ending::Now } else { Ending::Gracefully });
+            }
+        }
+        self.pool.sweep(now);
+        self.outside.borrow_mut().retain(|_, (_, until)| *until > now);
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for connection in self.connections.borrow().values() {
+            connection.end(Ending::Gracefully);
+        }
+    }
+
+    fn take(self: &Rc<Self>, accepted: Accepted) {
+        let Accepted { at, stream, peer, guard } = accepted;
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let Ok(local) = stream.local_addr() else { return };
+        let connection = Connection::new(self.clone(), at, peer, local, guard);
+        if self.draining.get() {
+            connection.end(Ending::Gracefully);
+        }
+        let key = Rc::as_ptr(&connection).addr();
+        self.connections.borrow_mut().insert(key, connection.clone());
+        let registered = Registered { worker: self.clone(), key };
+        spawn(async move {
+            connection::serve(connection, stream).await;
+            drop(registered);
+        });
+    }
+}
+
+/// A connection in the worker's books, until it is dropped.
+struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.key);
+        self.worker.counters.closed();
+        if std::thread::panicking() {
+            self.worker.counters.panicked();
+        }
+    }
+}
+
+/// Runs a worker until `stop`: takes connections from `accepted`, ends them gracefully once the drain begins.
+pub(crate) fn run(
+    runtime: &LocalRuntime,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    stop: CancellationToken,
+) {
+    let news = shared.client.as_ref().map(|client| client.state());
+    let newest = news.as_ref().and_then(|news| news.borrow().clone());
+    let worker = Rc::new(Worker {
+        pool: Rc::new(Pool::new(shared.config.limits.clone(), shared.clock.clone(), counters.clone())),
+        no_bytes: Rc::new(Cell::new(0)),
+        outside: RefCell::new(HashMap::new()),
+        state: RefCell::new(Watched { news, newest }),
+        connections: RefCell::new(HashMap::new()),
+        draining: Cell::new(false),
+        shared,
+        counters,
+    });
+    runtime.block_on(async {
+        let clock = worker.shared.clock.clone();
+        let drain = worker.shared.drain.clone();
+        let mut begun = std::pin::pin!(drain.begun());
+        let mut next_sweep = std::pin::pin!(clock.sleep(SWEEP));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = &mut begun, if !worker.draining.get() => worker.drain(),
+                () = &mut next_sweep => {
+                    worker.sweep();
+                    next_sweep.set(clock.sleep(SWEEP));
+                }
+                Some(connection) = accepted.recv() => worker.take(connection),
+            }
+        }
+    });
+    // The books hold connections, which hold the worker.
+    worker.connections.borrow_mut().clear();
+}
+
+/// Runs `work` on this worker's thread. It ends with the connection it serves, at the latest with the worker's runtime, and a
+/// panic in it ends nothing else.
+pub(crate) fn spawn(work: impl Future<Output = ()> + 'static) {
+    tokio::task::spawn_local(work);
+}
+
+/// Lets hyper do the same for the streams of an HTTP/2 connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Executor;
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, work: F) {
+        tokio::task::spawn_local(work);
+    }
+}

@@ -1,0 +1,106 @@
+//! The end: nothing in flight is lost, nothing new is taken.
+
+use http::Request;
+use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::app::{empty, http2};
+use crate::mixer::{TestMixer, nothing};
+use crate::raw::{head, header, spawn, status};
+use crate::{config, soon, start};
+
+/// An application that answers when it is told to.
+async fn slow() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<()>, std::sync::Arc<tokio::sync::Notify>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+    let answer = std::sync::Arc::new(tokio::sync::Notify::new());
+    let wait = answer.clone();
+    spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (tell, wait) = (tell.clone(), wait.clone());
+            spawn(async move {
+                while !head(&mut stream).await.is_empty() {
+                    tell.send(()).unwrap();
+                    wait.notified().await;
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").await.unwrap();
+                }
+            });
+        }
+    });
+    (address, asked, answer)
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish_and_their_connections_close() {
+    let (address, mut asked, answer) = slow().await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, address)).await;
+    let to = proxy.inbound().unwrap();
+
+    let mut idle = TcpStream::connect(to).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(asked.recv()).await.unwrap();
+    answer.notify_one();
+    assert_eq!(status(&head(&mut idle).await), 200);
+
+    let mut busy = TcpStream::connect(to).await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(asked.recv()).await.unwrap();
+    let mut client = http2(to).await;
+    let streaming = client.send_request(Request::get("http://products/").body(empty()).unwrap());
+    let (shutdown, streamed, ()) = soon(async {
+        tokio::join!(proxy.shutdown(), streaming, async {
+            soon(asked.recv()).await.unwrap();
+            // The idle connection is closed while the others are being answered; the port refuses.
+            assert_eq!(head(&mut idle).await, "ok\n");
+            while TcpStream::connect(to).await.is_ok() {}
+            answer.notify_one();
+            answer.notify_one();
+            let response = loop {
+                let response = head(&mut busy).await;
+                answer.notify_one();
+                if !response.is_empty() {
+                    break response;
+                }
+            };
+            assert_eq!((status(&response), header(&response, "connection")), (200, Some("close")));
+            answer.notify_one();
+        })
+    })
+    .await;
+    assert_eq!(shutdown, 0, "nothing had to be cut");
+    let streamed = streamed.unwrap();
+    assert_eq!(streamed.status(), 200);
+    assert_eq!(soon(streamed.into_body().collect()).await.unwrap().to_bytes(), "ok\n");
+    assert!(soon(client.ready()).await.is_err() || client.is_closed());
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut() {
+    let (address, mut asked, _answer) = slow().await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let mut config = config(&mixer, address);
+    config.limits.drain = std::time::Duration::from_millis(50);
+    let proxy = start(config).await;
+    let mut busy = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(asked.recv()).await.unwrap();
+    assert_eq!(soon(proxy.shutdown()).await, 1);
+    assert_eq!(head(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn several_proxies_live_and_end_in_one_process() {
+    let mut shops = Vec::new();
+    for _ in 0..3 {
+        shops.push(crate::shop(TestMixer::allowing(nothing(), &[]).await).await);
+    }
+    for (mixer, app, proxy) in shops {
+        let response = crate::raw::send(proxy.inbound().unwrap(), crate::raw::get("/", "")).await;
+        assert_eq!(status(&response), 200);
+        assert_eq!(soon(proxy.shutdown()).await, 0);
+        drop((mixer, app));
+    }
+}

@@ -1,0 +1,59 @@
+//! A real proxy between real sockets, asking a Mixer that each test scripts.
+
+mod admin;
+mod app;
+mod check;
+mod drain;
+mod matrix;
+mod mixer;
+mod opaque;
+mod outbound;
+mod paths;
+mod raw;
+mod report;
+mod stream;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_proxy::{Config, Control, Proxy, Running};
+use mixer_runtime::{Clock, Random};
+
+use crate::app::App;
+use crate::mixer::TestMixer;
+
+/// Fails a test that hangs.
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("nothing may hang")
+}
+
+/// A configuration for the service `products.shop` before `app`, all ports free ones.
+pub(crate) fn config(mixer: &TestMixer, app: std::net::SocketAddr) -> Config {
+    let any = Some("127.0.0.1:0".parse().unwrap());
+    let mut config = Config::new(Control::Mixer(mixer.address.to_string()));
+    config.service = Some("products.shop".to_owned());
+    config.app = Some(app);
+    (config.inbound, config.outbound, config.admin) = (any, any, any);
+    config.workers = 1;
+    config
+}
+
+/// Starts a proxy and waits until it knows what applies.
+pub(crate) async fn start(config: Config) -> Running {
+    let running = start_cold(config);
+    soon(running.until_ready()).await;
+    running
+}
+
+/// Starts a proxy.
+pub(crate) fn start_cold(config: Config) -> Running {
+    Proxy::start(config, Clock::system(), Arc::new(Random::from_system())).expect("free ports")
+}
+
+/// A Mixer, an application and a proxy between them.
+pub(crate) async fn shop(mixer: TestMixer) -> (TestMixer, App, Running) {
+    let app = App::start().await;
+    let running = start(config(&mixer, app.address)).await;
+    (mixer, app, running)
+}

@@ -1,0 +1,196 @@
+//! A Mixer that says what a test wants, over real gRPC.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use mixer_attributes::Vocabulary;
+use mixer_proto::v1::attribute::Value;
+use mixer_proto::v1::mixer_server::{Mixer, MixerServer};
+use mixer_proto::v1::{self, Because, Decision, Fail, Scope, Verdict, WatchResponse};
+use tokio::sync::watch;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+
+/// Attributes of a request as the proxy sent them, in words.
+pub(crate) type Attributes = BTreeMap<String, String>;
+
+/// A scripted Mixer; it ends when it is dropped.
+pub(crate) struct TestMixer {
+    pub(crate) address: SocketAddr,
+    inner: Arc<Inner>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+struct Inner {
+    decide: Box<dyn Fn(&Attributes) -> Decision + Send + Sync>,
+    checks: Mutex<Vec<Attributes>>,
+    states: watch::Sender<WatchResponse>,
+    reports: watch::Sender<Vec<v1::ReportRequest>>,
+}
+
+/// What a scope says unless a test says otherwise: rules apply.
+pub(crate) fn scope() -> Scope {
+    Scope {
+        revision: "r1".to_owned(),
+        rules: true,
+        fail: Fail::Closed.into(),
+        standard_metrics: true,
+        ..Scope::default()
+    }
+}
+
+/// A scope to which nothing applies.
+pub(crate) fn nothing() -> Scope {
+    Scope { rules: false, ..scope() }
+}
+
+/// An allow that is not kept.
+pub(crate) fn allow() -> Decision {
+    Decision {
+        verdict: Verdict::Allow.into(),
+        because: Because::Matched.into(),
+        policy: "products".to_owned(),
+        rule: "anybody".to_owned(),
+        rule_id: "anybody".to_owned(),
+        revision: "r1".to_owned(),
+        valid_for: Some(v1::Time::default()),
+        id: "d1".to_owned(),
+        ..Decision::default()
+    }
+}
+
+/// A denial that is not kept.
+pub(crate) fn deny(because: Because, http_status: u32, grpc_status: u32, message: &str) -> Decision {
+    Decision {
+        verdict: Verdict::Deny.into(),
+        because: because.into(),
+        http_status,
+        grpc_status,
+        message: message.to_owned(),
+        ..allow()
+    }
+}
+
+impl TestMixer {
+    /// Allows everything; `inbound` applies to the proxy's service, nothing on the way out.
+    pub(crate) async fn allowing(inbound: Scope, documents: &[String]) -> Self {
+        Self::start(inbound, documents, |_| allow()).await
+    }
+
+    pub(crate) async fn start(
+        inbound: Scope,
+        documents: &[String],
+        decide: impl Fn(&Attributes) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        let state = WatchResponse {
+            version: 1,
+            inbound: Some(inbound),
+            outbound_default: Some(nothing()),
+            documents: documents.to_vec(),
+            ..WatchResponse::default()
+        };
+        Self::with_state(state, decide).await
+    }
+
+    pub(crate) async fn with_state(
+        state: WatchResponse,
+        decide: impl Fn(&Attributes) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            decide: Box::new(decide),
+            checks: Mutex::default(),
+            states: watch::Sender::new(state),
+            reports: watch::Sender::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tonic::transport::Server::builder().add_service(MixerServer::new(Service(inner.clone())));
+        let served = server.serve_with_incoming(TcpListenerStream::new(listener));
+        #[allow(clippy::disallowed_methods)]
+        let served = tokio::spawn(async { served.await.unwrap() });
+        Self { address, inner, served }
+    }
+
+    /// What was asked so far.
+    pub(crate) fn checks(&self) -> Vec<Attributes> {
+        self.inner.checks.lock().unwrap().clone()
+    }
+
+    /// Waits for reports until `enough` of them came.
+    pub(crate) async fn reports(&self, enough: impl Fn(&[v1::ReportRequest]) -> bool) -> Vec<v1::ReportRequest> {
+        let mut reports = self.inner.reports.subscribe();
+        crate::soon(reports.wait_for(|reports| enough(reports))).await.unwrap().clone()
+    }
+
+    /// Announces another state.
+    pub(crate) fn announce(&self, change: impl FnOnce(&mut WatchResponse)) {
+        self.inner.states.send_modify(|state| {
+            state.version += 1;
+            change(state);
+        });
+    }
+}
+
+impl Drop for TestMixer {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+struct Service(Arc<Inner>);
+
+#[tonic::async_trait]
+impl Mixer for Service {
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+        let attributes = words(&request.into_inner().attributes);
+        let decision = (self.0.decide)(&attributes);
+        self.0.checks.lock().unwrap().push(attributes);
+        Ok(Response::new(v1::CheckResponse { decision: Some(decision), grants: Vec::new() }))
+    }
+
+    async fn quota(&self, _: Request<v1::QuotaRequest>) -> Result<Response<v1::QuotaResponse>, Status> {
+        Err(Status::unimplemented("no quotas in these tests"))
+    }
+
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+        let report = request.into_inner();
+        let sequence = report.sequence;
+        self.0.reports.send_modify(|reports| reports.push(report));
+        Ok(Response::new(v1::ReportResponse { sequence }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(Box::pin(WatchStream::new(self.0.states.subscribe()).map(Ok))))
+    }
+}
+
+/// Attributes by name; a map's entries as `name[key]`, an ambiguous one as `?`.
+fn words(attributes: &[v1::Attribute]) -> Attributes {
+    let mut words = Attributes::new();
+    for attribute in attributes {
+        let name = Vocabulary::by_number(attribute.id).map_or(attribute.name.as_str(), |known| &known.name).to_owned();
+        match attribute.value.as_ref().unwrap() {
+            Value::String(text) => drop(words.insert(name, text.clone())),
+            Value::Int(number) => drop(words.insert(name, number.to_string())),
+            Value::Bool(bit) => drop(words.insert(name, bit.to_string())),
+            Value::Ip(bytes) => {
+                let bytes: Vec<String> = bytes.iter().map(ToString::to_string).collect();
+                words.insert(name, bytes.join("."));
+            }
+            Value::Map(map) => {
+                words.insert(name.clone(), map.entries.len().to_string());
+                for entry in &map.entries {
+                    let value = if entry.ambiguous { "?".to_owned() } else { entry.value.clone() };
+                    words.insert(format!("{name}[{}]", entry.key), value);
+                }
+            }
+            other => drop(words.insert(name, format!("{other:?}"))),
+        }
+    }
+    words
+}

@@ -1,0 +1,206 @@
+//! Connections that break, requests that are malformed, servers that are not there.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::mixer::{TestMixer, nothing};
+use crate::raw::{RawApp, body, get, head, send, spawn, status};
+use crate::{config, soon, start};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
+
+#[tokio::test]
+async fn requests_that_mean_two_things_are_refused_and_never_reach_the_application() {
+    let app = RawApp::answering(OK).await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, app.address)).await;
+    let table = [
+        ("two hosts", "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n", 400),
+        ("no host", "GET / HTTP/1.1\r\n", 400),
+        ("user in host", "GET / HTTP/1.1\r\nhost: a@b\r\n", 400),
+        ("bad host", "GET / HTTP/1.1\r\nhost: a b\r\n", 400),
+        ("user in target", "GET http://a@b/ HTTP/1.1\r\nhost: b\r\n", 400),
+        ("strip host", "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, host\r\n", 400),
+        ("strip length", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: content-length\r\n", 400),
+        ("gzip framing", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n", 501),
+        ("chunked twice", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 501),
+        ("not chunked last", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n", 400),
+        ("unknown framing", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n", 400),
+        ("two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n", 400),
+        ("signed length", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n", 400),
+        ("space before colon", "GET / HTTP/1.1\r\nhost : a\r\n", 400),
+        ("folded", "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n 2\r\n", 400),
+        ("control in value", "GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n", 400),
+        ("chunked in 1.0", "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n", 400),
+        ("connect", "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n", 405),
+    ];
+    for (name, request, code) in table {
+        // What follows would be a second request, were the first one framed another way.
+        let response = send(proxy.inbound().unwrap(), format!("{request}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+        assert_eq!(status(&response), code, "{name}: {response}");
+        let heads = app.heads();
+        assert!(heads.iter().all(|head| head.starts_with("GET /smuggled")), "{name}: {heads:?}");
+    }
+}
+
+#[tokio::test]
+async fn chunked_beats_length_and_the_length_is_not_passed_on() {
+    let app = RawApp::answering(OK).await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, app.address)).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+    let response = send(proxy.inbound().unwrap(), request).await;
+    let heads = app.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(!heads[0].contains("content-length: 40"), "{heads:?}");
+    assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
+}
+
+#[tokio::test]
+async fn an_application_that_is_down_is_503() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, gone)).await;
+    let response = send(proxy.inbound().unwrap(), get("/", "")).await;
+    assert_eq!(status(&response), 503);
+    assert!(body(&response).starts_with("cannot connect to "), "{response}");
+}
+
+#[tokio::test]
+async fn an_application_that_hangs_up_is_503_and_one_that_babbles_502() {
+    for (answer, code) in [("", 503), ("HTTP/1.1 200", 503), ("who is there?\r\n\r\n", 502)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                head(&mut stream).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let mixer = TestMixer::allowing(nothing(), &[]).await;
+        let proxy = start(config(&mixer, address)).await;
+        assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), code, "{answer:?}");
+    }
+}
+
+/// Answers the first request of each connection; a second one is read, noted, and the connection closed.
+async fn forgetful() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (note, noted) = tokio::sync::mpsc::unbounded_channel();
+    spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let note = note.clone();
+            spawn(async move {
+                for answer in [OK, ""] {
+                    let _ = note.send(head(&mut stream).await);
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (address, noted)
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_died_is_replaced_where_that_is_safe() {
+    let (address, mut noted) = forgetful().await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, address)).await;
+    let ask = async |request: &str| status(&send(proxy.inbound().unwrap(), request).await);
+    assert_eq!(ask(&get("/1", "")).await, 200);
+    assert_eq!(ask(&get("/2", "")).await, 200);
+    let mut heads = Vec::new();
+    while heads.len() < 3 {
+        heads.push(soon(noted.recv()).await.unwrap());
+    }
+    let asked: Vec<&str> = heads.iter().map(|head| &head[..6]).collect();
+    assert_eq!(asked, ["GET /1", "GET /2", "GET /2"]);
+    // The next one takes the kept connection again. A POST may have been carried out before the connection died.
+    let post = "POST /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(ask(post).await, 503);
+    assert!(soon(noted.recv()).await.unwrap().starts_with("POST /3"));
+    assert!(noted.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_response_cut_short_is_cut_short_for_the_caller_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await.unwrap();
+    });
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, address)).await;
+    let response = send(proxy.inbound().unwrap(), get("/", "")).await;
+    assert!(response.contains("abc") && !response.contains("0\r\n\r\n"), "{response}");
+}
+
+#[tokio::test]
+async fn connections_to_the_application_are_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..20 {
+            head(&mut stream).await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+    });
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, address)).await;
+    // A second connection would never be accepted.
+    for _ in 0..10 {
+        assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), 200);
+    }
+    let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+    for _ in 0..10 {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut response = vec![0; 3];
+        assert_eq!(status(&head(&mut stream).await), 200);
+        soon(stream.read_exact(&mut response)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_second_proxy_on_a_taken_port_does_not_start() {
+    let (mixer, app, proxy) = crate::shop(TestMixer::allowing(nothing(), &[]).await).await;
+    let mut second = config(&mixer, app.address);
+    second.inbound = proxy.inbound();
+    let started = mixer_proxy::Proxy::start(second, mixer_runtime::Clock::system(), std::sync::Arc::new(mixer_runtime::Random::from_seed(1)));
+    assert!(matches!(started, Err(mixer_proxy::StartError::Listen { purpose: "inbound", .. })), "{started:?}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_at_once() {
+    let app = RawApp::answering(OK).await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let mut config = config(&mixer, app.address);
+    config.limits.connections = 2;
+    let proxy = start(config).await;
+    let to = proxy.inbound().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert_eq!(status(&head(&mut stream).await), 200);
+        held.push(stream);
+    }
+    assert_eq!(send(to, get("/", "")).await, "");
+    held.clear();
+    soon(async { while send(to, get("/", "")).await.is_empty() {} }).await;
+}
+
+#[tokio::test]
+async fn a_head_too_large_is_refused() {
+    let app = RawApp::answering(OK).await;
+    let mixer = TestMixer::allowing(nothing(), &[]).await;
+    let proxy = start(config(&mixer, app.address)).await;
+    let large = "a".repeat(70 << 10);
+    assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", &format!("x: {large}\r\n"))).await), 431);
+    let many: String = (0..120).map(|number| format!("x{number}: 1\r\n")).collect();
+    assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", &many)).await), 431);
+    assert!(app.heads().is_empty());
+}
