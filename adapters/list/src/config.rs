@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::entries::Reading;
 
 /// Configuration of a `list`: exactly one of `entries`, `file` and `url`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The entries themselves.
@@ -163,5 +163,15 @@ impl Config {
                 })
             }
         })
+    }
+}
+
+/// Without the address: its path or query may hold a token.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("file", &self.file)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,6 @@ use mixer_attributes::OwnedValue;
 use sha2::{Digest, Sha256};
 
 use crate::networks::{Network, Networks};
-use crate::not_an_address;
 
 /// How entries are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +145,14 @@ fn check(entry: &str, reading: Reading, strict: bool) -> Result<(), String> {
             "`{entry}` is a network, but the input is no ip; say `kind: ip`, or `kind: strings` if texts are meant"
         )),
         Reading::Strings { .. } => Ok(()),
+    }
+}
+
+fn not_an_address(value: &OwnedValue) -> Unavailable {
+    let kind = value.kind();
+    Unavailable {
+        reason: format!("a {kind} that is no IP address cannot be looked up among networks").into(),
+        retry: false,
     }
 }
 

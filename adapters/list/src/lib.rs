@@ -16,7 +16,7 @@ use mixer_adapter::{
     Adapter, Answer, Check, Env, Expose, Exposition, Handler, Inputs, Instance, Invalid, Slot,
     Unavailable, ValidFor,
 };
-use mixer_attributes::{OwnedValue, Type};
+use mixer_attributes::Type;
 use tokio::sync::watch;
 
 use crate::config::Source;
@@ -129,18 +129,6 @@ impl Expose for Lookup {
             &labels,
             count as f64,
         );
-    }
-}
-
-/// What an entry may be, for messages.
-fn not_an_address(value: &OwnedValue) -> Unavailable {
-    Unavailable {
-        reason: format!(
-            "a {} that is no IP address cannot be looked up among networks",
-            value.kind()
-        )
-        .into(),
-        retry: false,
     }
 }
 

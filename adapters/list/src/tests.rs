@@ -11,6 +11,8 @@ use mixer_adapter::conformance::backend::{Backend, answer};
 use mixer_adapter::conformance::{self, Example};
 use serde_json::{Value, json};
 
+use mixer_attributes::OwnedValue;
+
 use super::*;
 
 fn address(text: &str) -> OwnedValue {

@@ -24,7 +24,10 @@ pub(crate) struct Slot {
 
 /// What a key has spent. The oldest slot first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::box_collection, reason = "a word instead of four, in every entry of the table")]
+#[expect(
+    clippy::box_collection,
+    reason = "a word instead of four, in every entry of the table"
+)]
 pub(crate) enum Spent {
     One(Slot),
     Many(Box<VecDeque<Slot>>),

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Configuration of a `zipkin`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where spans are posted, such as `http://127.0.0.1:9411/api/v2/spans`.
@@ -62,5 +62,15 @@ impl Config {
         } else {
             Err(Invalid { problems })
         }
+    }
+}
+
+/// Without the address: its path or query may hold a token.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("batch", &self.batch)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }

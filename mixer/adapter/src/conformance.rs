@@ -13,22 +13,19 @@
 
 pub mod backend;
 pub mod quota;
+mod usage;
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mixer_attributes::{OwnedValue, Type};
 use mixer_runtime::{Clock, ManualClock, Random, Tasks};
 use serde_json::Value;
 
-use crate::{
-    Adapter, Algorithm, Ask, Batch, Built, Env, Exposition, Format, Handler, HttpClient, Inputs,
-    Instance, Keep, Limit, LogEntry, MetricDefinition, MetricKind, Registry, Sample, SampleValue,
-    Span, SpanKind,
-};
+use self::usage::use_once;
+use crate::{Adapter, Built, Env, Exposition, Format, Handler, HttpClient, Inputs, Keep, Registry};
 
 /// Far more than anything here takes; a check that is not done by then never ends.
 const LONG: Duration = Duration::from_secs(60);
@@ -263,7 +260,7 @@ async fn unstarted_handlers_answer(kind: &str, built: &Built, example: &Example)
     in_time(
         kind,
         "an adapter whose tasks are not started must answer",
-        use_once(&handler, example),
+        use_once(&handler, &example.values),
     )
     .await;
     in_time(
@@ -285,8 +282,8 @@ async fn concurrent_asking_is_safe(kind: &str, built: &Built, example: &Example)
         let (handler, example, done) = (handler.clone(), example.clone(), done.clone());
         env.tasks.spawn("conformance", async move {
             for _ in 0..50 {
-                dropped_midway(use_once(&handler, &example)).await;
-                use_once(&handler, &example).await;
+                dropped_midway(use_once(&handler, &example.values)).await;
+                use_once(&handler, &example.values).await;
             }
             drop(done);
         });
@@ -299,7 +296,7 @@ async fn concurrent_asking_is_safe(kind: &str, built: &Built, example: &Example)
     in_time(
         kind,
         "an adapter must answer after others' time was up",
-        use_once(&handler, example),
+        use_once(&handler, &example.values),
     )
     .await;
     in_time(kind, "flush must end", handler.flush()).await;
@@ -313,7 +310,7 @@ async fn concurrent_asking_is_safe(kind: &str, built: &Built, example: &Example)
     in_time(
         kind,
         "an adapter whose tasks have ended must answer",
-        use_once(&handler, example),
+        use_once(&handler, &example.values),
     )
     .await;
     in_time(
@@ -322,84 +319,6 @@ async fn concurrent_asking_is_safe(kind: &str, built: &Built, example: &Example)
         handler.flush(),
     )
     .await;
-}
-
-/// Everything an adapter can be asked, once. What it cannot do must be an error, not a panic.
-async fn use_once(handler: &Handler, example: &Example) {
-    let checked = handler
-        .check(&Instance {
-            values: &example.values,
-        })
-        .await;
-    assert!(
-        handler.can_check() || checked.is_err(),
-        "what cannot check must say so"
-    );
-    let limit = Limit {
-        amount: 1000,
-        window: Duration::from_secs(3600),
-    };
-    let (cost, algorithm) = (1, Algorithm::SlidingWindow);
-    let asks = [Ask {
-        quota: "use",
-        key: &[],
-        cost,
-        limit,
-        algorithm,
-        extra: 0,
-    }];
-    let counted = handler.allocate(&asks, "").await;
-    assert!(
-        handler.can_quota() || counted.is_err(),
-        "what cannot count must say so"
-    );
-
-    let metric = MetricDefinition {
-        name: "conformance".to_owned(),
-        help: "Of the conformance kit.".to_owned(),
-        kind: MetricKind::Counter,
-        labels: vec!["side".to_owned()],
-    };
-    let declared = handler.declare(std::slice::from_ref(&metric));
-    assert!(
-        handler.can_report() || declared.is_err(),
-        "what cannot be told must say so"
-    );
-    let text = Cow::Borrowed;
-    let value = SampleValue::Add(1.0);
-    let sample = Sample {
-        metric: &metric,
-        labels: vec![text("source")],
-        value,
-    };
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-    let fields = vec![(text("code"), OwnedValue::Int(200))];
-    let span = Span {
-        trace_id: 1,
-        id: 2,
-        parent: None,
-        shared: false,
-        kind: SpanKind::Server,
-        service: text("products"),
-        peer: None,
-        name: text("GET /products/*"),
-        start: time,
-        duration: Duration::from_millis(3),
-        error: false,
-        tags: Vec::new(),
-    };
-    let told = [
-        handler.report(Batch::Metrics(&[sample])).await,
-        handler
-            .report(Batch::Logs(&[LogEntry { time, fields }]))
-            .await,
-        handler.report(Batch::Spans(&[span])).await,
-    ];
-    assert_eq!(
-        handler.can_report(),
-        told.iter().any(Result::is_ok),
-        "who reports takes at least one kind of batch"
-    );
 }
 
 /// Polls once, then drops: what dispatch does at a deadline.

@@ -1,6 +1,8 @@
 //! All counters together: memory, remembered answers, many threads.
 
-use mixer_adapter::Limit;
+use std::time::Duration;
+
+use mixer_adapter::{Limit, Outcome};
 
 use super::*;
 
