@@ -183,8 +183,8 @@ struct Groups {
 
 impl Deciding<'_> {
     fn first_pass(&mut self, applicable: &Applicable) -> First {
-        for (attribute, key) in &self.snapshot.index.consulted {
-            self.evaluation.touch(*attribute, key.as_deref());
+        for reference in &self.snapshot.set.consulted {
+            self.evaluation.touch_reference(*reference);
         }
         let mut guards = Vec::new();
         for guard in &applicable.guards {
