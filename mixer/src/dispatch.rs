@@ -131,7 +131,7 @@ impl Dispatcher {
     /// The denial that stands in where deciding panicked. Nobody may keep it.
     fn broken(&self, revision: Arc<str>) -> Decision {
         tracing::error!("deciding a request panicked; it was denied");
-        outcome::broken(revision, self.random.next())
+        outcome::denial::broken(revision, self.random.next())
     }
 }
 
