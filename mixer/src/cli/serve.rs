@@ -58,19 +58,28 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn serve(args: Args) -> ExitCode {
-    let config = Config { grpc: args.grpc, admin: args.admin, insecure: args.insecure, ..Config::new(args.paths) };
+    let config = Config {
+        grpc: args.grpc,
+        admin: args.admin,
+        insecure: args.insecure,
+        ..Config::new(args.paths)
+    };
     // Before anything is bound, so that a signal during the start is not lost.
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    let (mut terminate, mut interrupt) = match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!("cannot listen to signals: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let running = match Server::start(config, Clock::system(), Arc::new(Random::from_system())).await {
-        Ok(running) => running,
-        Err(error) => return refuse(&error),
-    };
+    let running =
+        match Server::start(config, Clock::system(), Arc::new(Random::from_system())).await {
+            Ok(running) => running,
+            Err(error) => return refuse(&error),
+        };
     tracing::info!(grpc = %running.grpc(), admin = %running.admin(), revision = %running.revision(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -91,7 +100,9 @@ async fn end(running: Running) {
 
 fn refuse(error: &StartError) -> ExitCode {
     match error {
-        StartError::Documents(problems) => eprint!("{}", problems.render(std::io::stderr().is_terminal())),
+        StartError::Documents(problems) => {
+            eprint!("{}", problems.render(std::io::stderr().is_terminal()))
+        }
         other => eprintln!("{other}"),
     }
     error.exit_code()
@@ -99,8 +110,14 @@ fn refuse(error: &StartError) -> ExitCode {
 
 fn log(json: bool) {
     let filter = EnvFilter::try_from_env("MIXER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     // The process has one log: that it is set already means that whoever runs us has set it.
-    let _ = if json { lines.json().try_init() } else { lines.try_init() };
+    let _ = if json {
+        lines.json().try_init()
+    } else {
+        lines.try_init()
+    };
 }

@@ -3,7 +3,7 @@
 //! What is the same for every proxy (outbound scopes, documents) is made once per change and shared; only the inbound scope is
 //! each one's own. A change that does not concern a proxy sends it nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,12 +44,15 @@ pub(crate) struct Subscribers {
     metrics: Arc<Metrics>,
 }
 
-/// Who watches, by stream; and the newest stream of each client.
+/// Who watches, by stream; and whose proxy each client is, also for a while after its stream ended: its last reports come then.
 #[derive(Debug, Default)]
 struct ById {
     streams: BTreeMap<u64, Watching>,
-    newest: HashMap<String, u64>,
+    services: HashMap<String, Arc<str>>,
 }
+
+/// Clients whose service is remembered beyond those that watch.
+const REMEMBERED: usize = 16_384;
 
 /// One proxy that watches, as `/config_dump` shows it.
 #[derive(Clone, Debug)]
@@ -156,13 +159,25 @@ impl Subscribers {
             .collect()
     }
 
-    /// The service whose proxy `client` is, if it watches here.
+    /// The service whose proxy `client` is, if it watches here or did lately.
     pub(crate) fn service_of(&self, client: &str) -> Option<Arc<str>> {
         let watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
-        watching
-            .newest
-            .get(client)
-            .and_then(|id| watching.streams.get(id)?.service.clone())
+        watching.services.get(client).cloned()
+    }
+}
+
+impl ById {
+    fn remember(&mut self, client: &str, service: &Arc<str>) {
+        if self.services.len() >= self.streams.len() + REMEMBERED {
+            let watching: HashSet<&str> = self
+                .streams
+                .values()
+                .map(|one| one.client.as_str())
+                .collect();
+            self.services
+                .retain(|client, _| watching.contains(client.as_str()));
+        }
+        self.services.insert(client.to_owned(), service.clone());
     }
 }
 
@@ -224,7 +239,9 @@ impl Place {
         if watching.streams.len() >= subscribers.most {
             return None;
         }
-        watching.newest.insert(client.to_owned(), id);
+        if let Some(service) = &service {
+            watching.remember(client, service);
+        }
         watching.streams.insert(
             id,
             Watching {
@@ -261,11 +278,7 @@ impl Drop for Place {
             .watching
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(ended) = watching.streams.remove(&self.id)
-            && watching.newest.get(&ended.client) == Some(&self.id)
-        {
-            watching.newest.remove(&ended.client);
-        }
+        watching.streams.remove(&self.id);
         self.subscribers.metrics.subscribers.add(-1);
     }
 }

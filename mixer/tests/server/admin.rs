@@ -33,7 +33,12 @@ fn parse(text: &str, openmetrics: bool) -> HashMap<String, f64> {
                 assert_eq!(name, format!("{family}_total"));
             }
             let (series, value) = line.rsplit_once(' ').unwrap();
-            assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} is there twice");
+            assert!(
+                samples
+                    .insert(series.to_owned(), value.parse().unwrap())
+                    .is_none(),
+                "{series} is there twice"
+            );
         }
     }
     assert_eq!(text.matches("# EOF").count(), usize::from(openmetrics));
@@ -47,13 +52,28 @@ async fn metrics_are_whole_in_both_formats() {
     mesh.check(request_from("sandbox")).await;
     let accept = "application/openmetrics-text;version=1.0.0;q=0.8, text/plain;version=0.0.4;q=0.5";
     let open = page(mesh.mixer.admin(), "/metrics", accept).await;
-    assert_eq!((open.status, &*open.content_type), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(
+        (open.status, &*open.content_type),
+        (
+            200,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        )
+    );
     let classic = mesh.page("/stats/prometheus").await;
-    assert_eq!((classic.status, &*classic.content_type), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        (classic.status, &*classic.content_type),
+        (200, "text/plain; version=0.0.4; charset=utf-8")
+    );
     for samples in [parse(&open.body, true), parse(&classic.body, false)] {
-        assert_eq!(samples[r#"mixer_check_total{verdict="deny",because="matched"}"#], 1.0);
+        assert_eq!(
+            samples[r#"mixer_check_total{verdict="deny",because="matched"}"#],
+            1.0
+        );
         assert_eq!(samples["mixer_config_last_reload_successful"], 1.0);
-        assert_eq!(samples[r#"mixer_adapter_calls_total{adapter="prometheus",outcome="answered"}"#], 0.0);
+        assert_eq!(
+            samples[r#"mixer_adapter_calls_total{adapter="prometheus",outcome="answered"}"#],
+            0.0
+        );
         assert!(samples["process_resident_memory_bytes"] > 0.0 || !cfg!(target_os = "linux"));
     }
 }
@@ -74,29 +94,70 @@ adapter: blocklist
 type: list
 config: { entries: ["10.0.0.0/8"] }
 "#;
-    let asking = PRODUCTS.to_owned() + "  - deny: blocked\n    ask: blocklist\n    with: { value: source.ip }\n";
-    let mut mesh = Mesh::new(&[("a.yaml", list), ("products.yaml", &asking), ("service.yaml", SERVICE)]).await;
-    let mut states = mesh.client.watch(watch_products("proxy-7")).await.unwrap().into_inner();
-    let revision = states.message().await.unwrap().unwrap().inbound.unwrap().revision;
+    let asking = PRODUCTS.to_owned()
+        + "  - deny: blocked\n    ask: blocklist\n    with: { value: source.ip }\n";
+    let mut mesh = Mesh::new(&[
+        ("a.yaml", list),
+        ("products.yaml", &asking),
+        ("service.yaml", SERVICE),
+    ])
+    .await;
+    let mut states = mesh
+        .client
+        .watch(watch_products("proxy-7"))
+        .await
+        .unwrap()
+        .into_inner();
+    let revision = states
+        .message()
+        .await
+        .unwrap()
+        .unwrap()
+        .inbound
+        .unwrap()
+        .revision;
     let dump = mesh.page("/config_dump").await;
-    assert_eq!((dump.status, &*dump.content_type), (200, "application/json"));
+    assert_eq!(
+        (dump.status, &*dump.content_type),
+        (200, "application/json")
+    );
     let dump: Value = serde_json::from_str(&dump.body).unwrap();
     assert_eq!(dump["revision"], &*mesh.mixer.revision());
-    assert_eq!(dump["destinations"]["inbound"]["products.shop"]["revision"], revision);
-    assert_eq!(dump["documents"]["policies"][0]["rules"][1]["ask"], "blocklist");
+    assert_eq!(
+        dump["destinations"]["inbound"]["products.shop"]["revision"],
+        revision
+    );
+    assert_eq!(
+        dump["documents"]["policies"][0]["rules"][1]["ask"],
+        "blocklist"
+    );
     assert_eq!(dump["adapters"][0]["name"], "blocklist");
     assert_eq!(dump["subscribers"][0]["client"], "proxy-7");
     assert_eq!(dump["subscribers"][0]["revision"], revision);
     drop(states);
-    mesh.until_page_says("/config_dump", "\"subscribers\": []").await;
+    mesh.until_page_says("/config_dump", "\"subscribers\": []")
+        .await;
 }
 
 #[tokio::test]
 async fn answers_of_asked_adapters_are_counted() {
     let list = "adapter: blocklist\ntype: list\nconfig: { entries: [\"sandbox\"] }\n";
-    let asking = PRODUCTS.replace("    when: source.namespace == \"sandbox\"\n", "    ask: blocklist\n    with: { value: source.namespace }\n");
+    let asking = PRODUCTS.replace(
+        "    when: source.namespace == \"sandbox\"\n",
+        "    ask: blocklist\n    with: { value: source.namespace }\n",
+    );
     let mut mesh = Mesh::new(&[("a.yaml", list), ("products.yaml", &asking)]).await;
-    assert_eq!(mesh.check(request_from("sandbox")).await.verdict(), v1::Verdict::Deny);
-    assert_eq!(mesh.check(request_from("shop")).await.verdict(), v1::Verdict::Allow);
-    assert_eq!(mesh.metric(r#"mixer_adapter_calls_total{adapter="blocklist",outcome="answered"}"#).await, Some(2.0));
+    assert_eq!(
+        mesh.check(request_from("sandbox")).await.verdict(),
+        v1::Verdict::Deny
+    );
+    assert_eq!(
+        mesh.check(request_from("shop")).await.verdict(),
+        v1::Verdict::Allow
+    );
+    assert_eq!(
+        mesh.metric(r#"mixer_adapter_calls_total{adapter="blocklist",outcome="answered"}"#)
+            .await,
+        Some(2.0)
+    );
 }

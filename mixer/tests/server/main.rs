@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod client;
 mod mesh;
 mod reload;
 mod report;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer::serve::{Config, Limits, Running, Server, StartError};
-use mixer_adapter::{Adapter, Answer, Check, Env, Handler, Inputs, Instance, Invalid, Unavailable, ValidFor};
-use mixer_attributes::vocabulary as v;
+use mixer_adapter::{
+    Adapter, Answer, Check, Env, Handler, Inputs, Instance, Invalid, Unavailable, ValidFor,
+};
 use mixer_attributes::AttributeId;
+use mixer_attributes::vocabulary as v;
 use mixer_proto::v1;
 use mixer_proto::v1::attribute::Value;
 use mixer_proto::v1::mixer_client::MixerClient;
@@ -73,9 +75,20 @@ impl Mesh {
 
     pub(crate) async fn with_limits(files: &[(&str, &str)], limits: Limits) -> Self {
         let directory = directory(files);
-        let mixer = start(Config { limits, ..config(directory.path()) }).await.unwrap();
-        let client = MixerClient::connect(format!("http://{}", mixer.grpc())).await.unwrap();
-        Self { mixer, client, directory }
+        let mixer = start(Config {
+            limits,
+            ..config(directory.path())
+        })
+        .await
+        .unwrap();
+        let client = MixerClient::connect(format!("http://{}", mixer.grpc()))
+            .await
+            .unwrap();
+        Self {
+            mixer,
+            client,
+            directory,
+        }
     }
 
     /// Replaces a file at once, as an editor does.
@@ -86,8 +99,17 @@ impl Mesh {
     }
 
     pub(crate) async fn check(&mut self, attributes: Vec<v1::Attribute>) -> v1::Decision {
-        let request = v1::CheckRequest { attributes, ..v1::CheckRequest::default() };
-        self.client.check(request).await.unwrap().into_inner().decision.unwrap()
+        let request = v1::CheckRequest {
+            attributes,
+            ..v1::CheckRequest::default()
+        };
+        self.client
+            .check(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .decision
+            .unwrap()
     }
 
     pub(crate) async fn page(&self, path: &str) -> Page {
@@ -97,7 +119,9 @@ impl Mesh {
     /// The value of a sample of `/metrics`, by its whole name with labels.
     pub(crate) async fn metric(&self, sample: &str) -> Option<f64> {
         let page = self.page("/metrics").await;
-        page.body.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+        page.body
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// Reads the page until it says `text`.
@@ -110,7 +134,10 @@ impl Mesh {
                 }
             }
         };
-        Clock::system().within(PATIENCE, read).await.unwrap_or_else(|| panic!("{path} does not say {text}"))
+        Clock::system()
+            .within(PATIENCE, read)
+            .await
+            .unwrap_or_else(|| panic!("{path} does not say {text}"))
     }
 }
 
@@ -124,18 +151,32 @@ pub(crate) struct Page {
 
 pub(crate) async fn page(admin: SocketAddr, path: &str, accept: &str) -> Page {
     let mut stream = TcpStream::connect(admin).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: mixer\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: mixer\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default().to_owned();
-    Page { status, content_type, body: body.to_owned() }
+    let content_type = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-type: "))
+        .unwrap_or_default()
+        .to_owned();
+    Page {
+        status,
+        content_type,
+        body: body.to_owned(),
+    }
 }
 
 pub(crate) fn text(id: AttributeId, value: &str) -> v1::Attribute {
-    v1::Attribute { id: id.number().into(), name: String::new(), value: Some(Value::String(value.to_owned())) }
+    v1::Attribute {
+        id: id.number().into(),
+        name: String::new(),
+        value: Some(Value::String(value.to_owned())),
+    }
 }
 
 /// A request to products.shop from `namespace`.
@@ -150,8 +191,14 @@ pub(crate) fn request_from(namespace: &str) -> Vec<v1::Attribute> {
 }
 
 pub(crate) fn watch_products(client: &str) -> v1::WatchRequest {
-    let inbound = vec![text(v::DESTINATION_SERVICE, "products.shop"), text(v::DESTINATION_NAMESPACE, "shop")];
-    v1::WatchRequest { client: client.to_owned(), inbound }
+    let inbound = vec![
+        text(v::DESTINATION_SERVICE, "products.shop"),
+        text(v::DESTINATION_NAMESPACE, "shop"),
+    ];
+    v1::WatchRequest {
+        client: client.to_owned(),
+        inbound,
+    }
 }
 
 /// Asked, it says so and waits until it may answer "no match".
@@ -178,6 +225,12 @@ impl Check for Gate {
     async fn check(&self, _: &Instance<'_>) -> Result<Answer, Unavailable> {
         ASKED.add_permits(1);
         OPEN.acquire().await.unwrap().forget();
-        Ok(Answer { matched: false, status: None, message: None, headers: Vec::new(), valid_for: ValidFor::Once })
+        Ok(Answer {
+            matched: false,
+            status: None,
+            message: None,
+            headers: Vec::new(),
+            valid_for: ValidFor::Once,
+        })
     }
 }

@@ -21,7 +21,15 @@ metrics:
 
 /// A batch with `requests` requests to products.shop that ended with `code`.
 fn batch(client: &str, sequence: u64, code: &str, requests: u64) -> v1::ReportRequest {
-    let strings = ["", "destination", "unknown", "products.shop", code, "products", "nobody from the sandbox"];
+    let strings = [
+        "",
+        "destination",
+        "unknown",
+        "products.shop",
+        code,
+        "products",
+        "nobody from the sandbox",
+    ];
     let labels = LABELS.map(|label| match label {
         "reporter" => 1,
         "destination_service" => 3,
@@ -74,21 +82,51 @@ fn requests(code: &str) -> String {
 #[tokio::test]
 async fn a_batch_counts_once_however_often_it_comes() {
     let mut mesh = Mesh::new(&[("products.yaml", PRODUCTS)]).await;
-    for (client, sequence, code, count) in [("a", 1, "200", 5), ("a", 1, "200", 5), ("b", 1, "200", 2), ("a", 2, "503", 1)] {
-        let answer = mesh.client.report(batch(client, sequence, code, count)).await.unwrap().into_inner();
-        assert_eq!(answer.sequence, sequence, "a repeated batch is acknowledged like the first");
+    for (client, sequence, code, count) in [
+        ("a", 1, "200", 5),
+        ("a", 1, "200", 5),
+        ("b", 1, "200", 2),
+        ("a", 2, "503", 1),
+    ] {
+        let answer = mesh
+            .client
+            .report(batch(client, sequence, code, count))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            answer.sequence, sequence,
+            "a repeated batch is acknowledged like the first"
+        );
     }
     // Batches are worked on in order: with the last one shown, all are.
-    mesh.until_page_says("/metrics", "response_code=\"503\"").await;
+    mesh.until_page_says("/metrics", "response_code=\"503\"")
+        .await;
     assert_eq!(mesh.metric(&requests("200")).await, Some(7.0));
     assert_eq!(mesh.metric(&requests("503")).await, Some(1.0));
-    assert_eq!(mesh.metric(r#"mixer_report_batches_total{outcome="repeated"}"#).await, Some(1.0));
+    assert_eq!(
+        mesh.metric(r#"mixer_report_batches_total{outcome="repeated"}"#)
+            .await,
+        Some(1.0)
+    );
     let page = mesh.page("/stats/prometheus").await.body;
-    let duration = page.lines().filter(|line| line.starts_with("istio_request_duration_milliseconds_count"));
-    let observed: f64 = duration.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    let duration = page
+        .lines()
+        .filter(|line| line.starts_with("istio_request_duration_milliseconds_count"));
+    let observed: f64 = duration
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
     assert_eq!(observed, 8.0, "{page}");
-    let decisions = page.lines().find(|line| line.starts_with("mixer_decisions_total{")).unwrap();
-    for part in ["destination_service=\"products.shop\"", "verdict=\"deny\"", "because=\"matched\"", "cached=\"true\""] {
+    let decisions = page
+        .lines()
+        .find(|line| line.starts_with("mixer_decisions_total{"))
+        .unwrap();
+    for part in [
+        "destination_service=\"products.shop\"",
+        "verdict=\"deny\"",
+        "because=\"matched\"",
+        "cached=\"true\"",
+    ] {
         assert!(decisions.contains(part), "{decisions}");
     }
     assert!(decisions.ends_with(" 8"), "{decisions}");
@@ -101,16 +139,30 @@ async fn a_batch_with_a_mistake_counts_for_nothing() {
     spoiled.decisions[0].rule = 7;
     let status = mesh.client.report(spoiled).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
-    assert_eq!(status.message(), "decisions[0].rule: index 7 is beyond the 7 strings of the batch");
+    assert_eq!(
+        status.message(),
+        "decisions[0].rule: index 7 is beyond the 7 strings of the batch"
+    );
     mesh.client.report(batch("a", 1, "503", 1)).await.unwrap();
-    mesh.until_page_says("/metrics", "response_code=\"503\"").await;
+    mesh.until_page_says("/metrics", "response_code=\"503\"")
+        .await;
     assert_eq!(mesh.metric(&requests("200")).await, None);
 }
 
 #[tokio::test]
 async fn records_make_the_metrics_that_telemetry_documents_ask_for() {
     let mut mesh = Mesh::new(&[("telemetry.yaml", TELEMETRY)]).await;
-    let strings = ["", "destination", "products.shop", "GET", "x-cart-cents", "250", "many"].map(str::to_owned).to_vec();
+    let strings = [
+        "",
+        "destination",
+        "products.shop",
+        "GET",
+        "x-cart-cents",
+        "250",
+        "many",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let string = |id: mixer_attributes::AttributeId, index| v1::RecordAttribute {
         id: id.number().into(),
         name: 0,
@@ -124,18 +176,41 @@ async fn records_make_the_metrics_that_telemetry_documents_ask_for() {
             v1::RecordAttribute {
                 id: v::REQUEST_HEADERS.number().into(),
                 name: 0,
-                value: Some(Value::Map(v1::IndexMap { keys: vec![4], values: vec![cents], ambiguous: vec![] })),
+                value: Some(Value::Map(v1::IndexMap {
+                    keys: vec![4],
+                    values: vec![cents],
+                    ambiguous: vec![],
+                })),
             },
         ],
         trace: None,
     };
     let records = vec![record(5), record(6), record(5)];
-    let request = v1::ReportRequest { client: "a".to_owned(), sequence: 1, strings, records, ..v1::ReportRequest::default() };
+    let request = v1::ReportRequest {
+        client: "a".to_owned(),
+        sequence: 1,
+        strings,
+        records,
+        ..v1::ReportRequest::default()
+    };
     mesh.client.report(request).await.unwrap();
-    let page = mesh.until_page_says("/metrics", "cart_cents_total{").await.body;
-    let sample = page.lines().find(|line| line.starts_with("cart_cents_total{")).unwrap();
-    assert_eq!(sample, r#"cart_cents_total{method="GET",route="unknown"} 500"#);
+    let page = mesh
+        .until_page_says("/metrics", "cart_cents_total{")
+        .await
+        .body;
+    let sample = page
+        .lines()
+        .find(|line| line.starts_with("cart_cents_total{"))
+        .unwrap();
+    assert_eq!(
+        sample,
+        r#"cart_cents_total{method="GET",route="unknown"} 500"#
+    );
     // Two labels that nobody set, and one value that is no number.
-    assert_eq!(mesh.metric(r#"mixer_report_evaluation_errors_total{telemetry="carts"}"#).await, Some(3.0));
+    assert_eq!(
+        mesh.metric(r#"mixer_report_evaluation_errors_total{telemetry="carts"}"#)
+            .await,
+        Some(3.0)
+    );
     assert_eq!(mesh.metric("mixer_report_records_total").await, Some(3.0));
 }

@@ -576,7 +576,8 @@ proptest! {
         {
             let arenas = batch.arenas(batch.records());
             batch.happened(batch.records(), &arenas, &Vocabulary::new());
-            (batch.aggregates(), batch.decisions());
+            batch.aggregates();
+            batch.decisions();
         }
     }
 }
