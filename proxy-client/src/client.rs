@@ -288,7 +288,11 @@ impl Inner {
         }
         let now = self.clock.now();
         let charges = || decided.charges.iter().zip(&grants);
-        charges().for_each(|(charge, grant)| self.leases.granted(charge, grant, asked, now));
+        let taken = charging::anything_taken(charges());
+        for (charge, grant) in charges() {
+            let taken = taken || charge.shadow;
+            self.leases.granted(charge, grant, taken, asked, now);
+        }
         self.enforce(
             &decided.answer,
             charges().filter(|(charge, _)| !charge.shadow),

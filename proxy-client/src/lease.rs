@@ -189,11 +189,18 @@ impl Leases {
         }
     }
 
-    /// Enters a grant that came with an answer to Check, sent at `sent`.
-    pub(crate) fn granted(&self, charge: &Charge, grant: &Grant, sent: Instant, now: Instant) {
+    /// Enters a grant that came with an answer to Check, asked at `sent`; `taken` as in [`Leases::answered`].
+    pub(crate) fn granted(
+        &self,
+        charge: &Charge,
+        grant: &Grant,
+        taken: bool,
+        sent: Instant,
+        now: Instant,
+    ) {
         let entered = self.with_counter(charge, now, |counter| {
             counter.spent(charge.cost, now);
-            counter.enter(charge.cost, grant, true, sent, now);
+            counter.enter(charge.cost, grant, taken, sent, now);
             counter.overflow(now)
         });
         let unused = || Ask {
@@ -202,7 +209,7 @@ impl Leases {
             ..self.plain_ask(charge)
         };
         // What nobody can hold goes back.
-        let back = entered.unwrap_or_else(|| (grant.lease > 0).then(unused));
+        let back = entered.unwrap_or_else(|| (taken && grant.lease > 0).then(unused));
         back.into_iter().for_each(|ask| self.enqueue(ask));
     }
 

@@ -120,6 +120,9 @@ pub struct ProxyConfig {
     pub admin: SocketAddr,
     /// Whom it asks.
     pub mixer: SocketAddr,
+    /// How long it waits for an answer, in milliseconds. A machine that tests keep busy must not look like a Mixer that is gone,
+    /// so this is far more than operators would want.
+    pub check_timeout_ms: u64,
 }
 
 impl ProxyConfig {
@@ -133,6 +136,7 @@ impl ProxyConfig {
             outbound,
             admin,
             mixer,
+            check_timeout_ms: 5_000,
         }
     }
 
@@ -149,6 +153,9 @@ impl ProxyConfig {
         ] {
             command.arg(flag).arg(addr.to_string());
         }
+        command
+            .arg("--check-timeout-ms")
+            .arg(self.check_timeout_ms.to_string());
         let process = Process::start(format!("mixer-proxy {}", self.service), command);
         Proxy {
             config: self,

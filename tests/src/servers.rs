@@ -5,7 +5,7 @@ mod prometheus;
 mod zipkin;
 
 pub use envoy::{Duties, Envoy};
-pub use prometheus::{Prometheus, promtool_check};
+pub use prometheus::{Prometheus, promtool_faults};
 pub use zipkin::Zipkin;
 
 use std::path::PathBuf;

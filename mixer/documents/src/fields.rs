@@ -90,7 +90,11 @@ impl<'n> Fields<'n> {
                 error.help(format!("known keys: {}", shape.keys.join(", ")));
             }
         }
-        Self { entries, meant, span }
+        Self {
+            entries,
+            meant,
+            span,
+        }
     }
 
     /// The value of a key.
@@ -101,6 +105,23 @@ impl<'n> Fields<'n> {
     /// A key and its value.
     pub(crate) fn entry(&self, key: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|entry| entry.key == key).copied()
+    }
+
+    /// The value of a key that must be there; if it is not, `why` and `help` are said.
+    pub(crate) fn need(
+        &self,
+        key: &str,
+        why: &str,
+        help: &str,
+        problems: &mut Problems,
+    ) -> Option<&'n Node> {
+        if self.lacks(key) {
+            let error = problems.error(self.span, why);
+            if !help.is_empty() {
+                error.help(help);
+            }
+        }
+        self.get(key)
     }
 
     /// Whether a key is not there, not even misspelt (which is said already).

@@ -29,6 +29,8 @@ const LAST_TRIES: Duration = Duration::from_millis(50);
 impl Inner {
     /// Holds a Watch stream, and opens it again whenever it ends.
     pub(super) async fn watch(self: Arc<Self>, request: Bytes) {
+        // However this ends, answers must not be taken for confirmed for ever.
+        let _lost = LoseWatch(&self);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
         let watching = async {
             loop {
@@ -40,7 +42,6 @@ impl Inner {
             }
         };
         self.until_closing(watching).await;
-        self.lose_watch();
     }
 
     /// Takes states until the stream ends; why it did.
@@ -179,5 +180,13 @@ impl Inner {
             _ = closing.wait_for(|closing| *closing) => {}
             () = work => {}
         }
+    }
+}
+
+struct LoseWatch<'a>(&'a Inner);
+
+impl Drop for LoseWatch<'_> {
+    fn drop(&mut self) {
+        self.0.lose_watch();
     }
 }

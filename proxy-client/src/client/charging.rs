@@ -50,13 +50,11 @@ impl Inner {
                     .next()
             }
             Ok(grants) => {
-                let outcomes = || grants.iter().map(|grant| grant.outcome);
-                let taken = !outcomes()
-                    .any(|outcome| matches!(outcome, Outcome::Refused | Outcome::Unknown));
+                let taken = anything_taken(charges.clone().zip(&grants));
                 for (ask, grant) in asks.iter().zip(&grants) {
                     self.leases.answered(ask, grant, taken, sent, now);
                 }
-                if outcomes().any(|outcome| outcome == Outcome::Unknown) {
+                if grants.iter().any(|grant| grant.outcome == Outcome::Unknown) {
                     self.leases.put_back(bill, &entry.charges);
                     return Paid::OutOfDate;
                 }
@@ -130,4 +128,18 @@ impl Inner {
             Failure::Malformed
         })
     }
+}
+
+/// Charges are taken all or nothing: one enforced charge that is refused, unknown, or may not pass uncounted, and none was.
+pub(super) fn anything_taken<'a>(
+    mut grants: impl Iterator<Item = (&'a Charge, &'a Grant)>,
+) -> bool {
+    !grants.any(|(charge, grant)| {
+        let undone = match grant.outcome {
+            Outcome::Granted => false,
+            Outcome::Refused | Outcome::Unknown => true,
+            Outcome::Unavailable => charge.on_error == OnError::Deny,
+        };
+        undone && !charge.shadow
+    })
 }

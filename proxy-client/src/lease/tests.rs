@@ -67,7 +67,7 @@ fn pays(leases: &Leases, charge: &Charge, now: Instant) -> bool {
 #[test]
 fn a_lease_pays_until_it_is_spent() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(3), at(0), at(1));
+    leases.granted(&charge("q", 1), &granted(3), true, at(0), at(1));
     let paid: Vec<bool> = (0..4)
         .map(|_| pays(&leases, &charge("q", 1), at(2)))
         .collect();
@@ -77,7 +77,7 @@ fn a_lease_pays_until_it_is_spent() {
 #[test]
 fn a_lease_ends_when_it_was_good_for_counted_from_the_question() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(9), at(0), at(500));
+    leases.granted(&charge("q", 1), &granted(9), true, at(0), at(500));
     assert!(pays(&leases, &charge("q", 1), at(999)));
     assert!(!pays(&leases, &charge("q", 1), at(1_000)));
 }
@@ -85,7 +85,7 @@ fn a_lease_ends_when_it_was_good_for_counted_from_the_question() {
 #[test]
 fn a_refill_is_asked_for_below_half_and_once() {
     let (leases, mut background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(4), at(0), at(1));
+    leases.granted(&charge("q", 1), &granted(4), true, at(0), at(1));
     assert!(pays(&leases, &charge("q", 1), at(2)) && pays(&leases, &charge("q", 1), at(2)));
     assert!(background.try_recv().is_none(), "half is left");
     assert!(pays(&leases, &charge("q", 1), at(2)) && pays(&leases, &charge("q", 1), at(2)));
@@ -109,7 +109,7 @@ fn a_refill_is_asked_for_below_half_and_once() {
 #[test]
 fn never_more_than_one_lease_is_spent_and_the_rest_goes_back() {
     let (leases, mut background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(10), at(0), at(1));
+    leases.granted(&charge("q", 1), &granted(10), true, at(0), at(1));
     for _ in 0..6 {
         assert!(pays(&leases, &charge("q", 1), at(2)));
     }
@@ -125,8 +125,8 @@ fn never_more_than_one_lease_is_spent_and_the_rest_goes_back() {
 #[test]
 fn a_small_grant_takes_nothing_away() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(10), at(0), at(1));
-    leases.granted(&charge("q", 1), &granted(1), at(0), at(1));
+    leases.granted(&charge("q", 1), &granted(10), true, at(0), at(1));
+    leases.granted(&charge("q", 1), &granted(1), true, at(0), at(1));
     assert!(pays(&leases, &charge("q", 10), at(2)));
     assert_eq!(leases.drain(at(2))[0].unused, 1);
 }
@@ -135,7 +135,7 @@ fn a_small_grant_takes_nothing_away() {
 fn all_charges_are_paid_or_none() {
     let (leases, _background) = leases(8);
     let charges = [charge("a", 2), charge("b", 1), charge("c", 1)];
-    leases.granted(&charges[0], &granted(2), at(0), at(1));
+    leases.granted(&charges[0], &granted(2), true, at(0), at(1));
     let ask = leases
         .spend(&charges[2..], at(1))
         .unwrap()
@@ -158,7 +158,7 @@ fn all_charges_are_paid_or_none() {
     );
 
     // And when the refusal comes from Mixer.
-    leases.granted(&charges[0], &granted(2), at(4), at(5));
+    leases.granted(&charges[0], &granted(2), true, at(4), at(5));
     let bill = leases.spend(&charges[..2], at(6)).unwrap();
     assert_eq!((bill.paid, bill.missing.len()), (1, 1));
     leases.put_back(bill, &charges[..2]);
@@ -217,7 +217,7 @@ fn a_refusal_without_an_end_is_remembered_for_a_second_and_promises_nothing() {
 fn a_peek_passes_where_tokens_are_held_and_is_asked_elsewhere() {
     let (leases, _background) = leases(8);
     assert!(!pays(&leases, &charge("q", 0), at(0)));
-    leases.granted(&charge("q", 1), &granted(1), at(0), at(0));
+    leases.granted(&charge("q", 1), &granted(1), true, at(0), at(0));
     assert!(pays(&leases, &charge("q", 0), at(0)) && pays(&leases, &charge("q", 1), at(0)));
     assert!(!pays(&leases, &charge("q", 0), at(0)));
 }
@@ -225,8 +225,8 @@ fn a_peek_passes_where_tokens_are_held_and_is_asked_elsewhere() {
 #[test]
 fn what_is_idle_is_given_back_within_a_second_and_what_is_busy_is_not() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("idle", 1), &granted(7), at(0), at(0));
-    leases.granted(&charge("busy", 1), &granted(7), at(0), at(0));
+    leases.granted(&charge("idle", 1), &granted(7), true, at(0), at(0));
+    leases.granted(&charge("busy", 1), &granted(7), true, at(0), at(0));
     assert!(pays(&leases, &charge("busy", 1), at(400)));
     assert!(leases.sweep(at(499)).is_empty());
     let given = leases.sweep(at(500));
@@ -242,8 +242,8 @@ fn what_is_idle_is_given_back_within_a_second_and_what_is_busy_is_not() {
 #[test]
 fn counters_beyond_the_bound_are_asked_for_each_time() {
     let (leases, mut background) = leases(1);
-    leases.granted(&charge("a", 1), &granted(5), at(0), at(0));
-    leases.granted(&charge("b", 1), &granted(5), at(0), at(0));
+    leases.granted(&charge("a", 1), &granted(5), true, at(0), at(0));
+    leases.granted(&charge("b", 1), &granted(5), true, at(0), at(0));
     assert_eq!(
         background.try_recv().unwrap().ask.unused,
         5,
@@ -265,14 +265,14 @@ fn counters_beyond_the_bound_are_asked_for_each_time() {
     // Room is made by counters that are of no more use.
     leases.sweep(at(5_000));
     leases.sweep(at(11_002));
-    leases.granted(&charge("b", 1), &granted(5), at(11_002), at(11_002));
+    leases.granted(&charge("b", 1), &granted(5), true, at(11_002), at(11_002));
     assert!(pays(&leases, &charge("b", 1), at(11_002)));
 }
 
 #[test]
 fn a_quota_that_is_gone_takes_its_lease_along() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(5), at(0), at(0));
+    leases.granted(&charge("q", 1), &granted(5), true, at(0), at(0));
     let ask = leases
         .spend(&[charge("q", 9)], at(1))
         .unwrap()
@@ -313,14 +313,14 @@ fn the_rate_is_that_of_the_last_second() {
 fn a_check_brings_a_lease_only_where_one_is_wanted() {
     let (leases, mut background) = leases(8);
     let wanted = |now| !leases.rates(vec![CounterId::new("q", &[])], now).is_empty();
-    leases.granted(&charge("q", 1), &granted(0), at(0), at(0));
+    leases.granted(&charge("q", 1), &granted(0), true, at(0), at(0));
     assert!(wanted(at(1)));
     assert!(!wanted(at(2)), "one is on its way");
-    leases.granted(&charge("q", 1), &granted(10), at(1), at(3));
+    leases.granted(&charge("q", 1), &granted(10), true, at(1), at(3));
     assert!(!wanted(at(4)), "more than half is held");
     // Leases that come all the same do not pile up.
-    leases.granted(&charge("q", 1), &granted(10), at(4), at(5));
-    leases.granted(&charge("q", 1), &granted(10), at(4), at(5));
+    leases.granted(&charge("q", 1), &granted(10), true, at(4), at(5));
+    leases.granted(&charge("q", 1), &granted(10), true, at(4), at(5));
     assert_eq!(background.try_recv().unwrap().ask.unused, 20);
     assert_eq!(leases.drain(at(6))[0].unused, 10);
 }
@@ -409,7 +409,7 @@ proptest! {
 #[test]
 fn threads_never_spend_a_token_twice() {
     let (leases, _background) = leases(8);
-    leases.granted(&charge("q", 1), &granted(1_000), at(0), at(0));
+    leases.granted(&charge("q", 1), &granted(1_000), true, at(0), at(0));
     let leases = Arc::new(leases);
     let threads: Vec<_> = (0..4)
         .map(|_| {

@@ -327,3 +327,22 @@ async fn an_address_that_is_none_is_said_at_the_start() {
         &Tasks::new(),
     );
 }
+
+#[tokio::test]
+async fn watching_ends_with_the_tasks_that_watch() {
+    let bench = Bench::warm().await;
+    let Bench {
+        server: _server,
+        client,
+        _tasks,
+        ..
+    } = bench;
+    assert!(client.stats().watching);
+    drop(_tasks);
+    in_time(async {
+        while client.stats().watching {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

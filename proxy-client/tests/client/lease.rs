@@ -217,24 +217,43 @@ async fn a_request_that_one_counter_refuses_spends_nothing_of_the_others() {
 }
 
 #[tokio::test]
-async fn a_refusal_within_an_allow_refuses() {
+async fn a_refusal_within_an_allow_refuses_and_the_decision_is_kept() {
     let bench = Bench::warm().await;
+    let charges = vec![charge("orders"), charge("bytes")];
     let decision = v1::Decision {
-        charges: vec![charge("orders")],
+        charges,
         ..decision(v1::Verdict::Allow)
     };
+    // What is granted beside a refusal was not taken, whatever it says.
     let answer = v1::CheckResponse {
         decision: Some(decision),
-        grants: vec![refused(5)],
+        grants: vec![leased(9), refused(5)],
     };
     bench
         .server
         .script
         .checks
         .usually(move |_| Reply::Answer(answer.clone()));
+    for cached in [false, true] {
+        let denial = bench.ask(&request("GET", &[])).await;
+        assert_eq!((denial.because, denial.cached), (Because::Quota, cached));
+        assert_eq!(
+            (&*denial.rule, denial.retry_after),
+            ("bytes per customer", Some(Duration::from_secs(5)))
+        );
+    }
     assert_eq!(
-        bench.ask(&request("GET", &[])).await.because,
-        Because::Quota
+        (
+            bench.client.stats().check_calls,
+            bench.client.stats().quota_calls
+        ),
+        (1, 0)
+    );
+    in_time(bench.client.finish(Duration::from_secs(5))).await;
+    assert_eq!(
+        bench.server.script.quotas.asked().len(),
+        0,
+        "gave back what it never had"
     );
 }
 

@@ -46,8 +46,8 @@ async fn increments_are_sent_each_interval_and_only_increments() {
     assert_eq!((&*batch.client, batch.sequence), ("proxy-1", 1));
     assert_eq!(
         (
-            requests(&[batch.clone()], "shop"),
-            requests(&[batch.clone()], "cart")
+            requests(std::slice::from_ref(&batch), "shop"),
+            requests(std::slice::from_ref(&batch), "cart")
         ),
         (2, 1)
     );

@@ -92,31 +92,36 @@ impl Prometheus {
     }
 }
 
-/// What `promtool check metrics` has to say against an exposition; nothing is good.
-pub fn promtool_check(exposition: &str) -> Result<(), String> {
+/// What `promtool check metrics` has to say against an exposition, a line a fault.
+///
+/// # Panics
+/// When promtool does not run.
+pub fn promtool_faults(exposition: &str) -> Vec<String> {
     let mut command = Command::new(installed("promtool"));
     command
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    child
+    let mut child = command.spawn().expect("promtool is installed");
+    // It stops reading at the first syntax error, and says so.
+    let _ = child
         .stdin
         .take()
         .expect("piped above")
-        .write_all(exposition.as_bytes())
-        .map_err(|error| error.to_string())?;
-    let output = child
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
-        + &String::from_utf8_lossy(&output.stdout);
-    if output.status.success() && said.trim().is_empty() {
-        Ok(())
-    } else {
-        Err(said)
-    }
+        .write_all(exposition.as_bytes());
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    let faults: Vec<String> = String::from_utf8_lossy(&said)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        output.status.success() || !faults.is_empty(),
+        "promtool: {}",
+        output.status
+    );
+    faults
 }
 
 /// A query as part of a URI: everything but letters and digits escaped.

@@ -24,7 +24,11 @@ impl Index {
             services.sort_unstable();
             services.dedup();
             for service in services {
-                index.by_service.entry(service.into()).or_default().push(document);
+                index
+                    .by_service
+                    .entry(service.into())
+                    .or_default()
+                    .push(document);
             }
         }
         index

@@ -172,7 +172,7 @@ fn value(
         }
         Type::Map => map(node, &what, attribute.id, problems).map(OwnedValue::Map),
         Type::Dynamic => match &node.value {
-            Value::Map(_) => Some(OwnedValue::Dynamic(dynamic(node, problems))),
+            Value::Map(_) => Some(OwnedValue::Dynamic(dynamic(node))),
             Value::Wrong => None,
             _ => {
                 problems.error(
@@ -225,16 +225,14 @@ fn map(
 }
 
 /// A claim as JSON would have it.
-fn dynamic(node: &Node, problems: &mut Problems) -> Dynamic {
+fn dynamic(node: &Node) -> Dynamic {
     match &node.value {
         Value::Null | Value::Wrong => Dynamic::Null,
-        Value::List(items) => {
-            Dynamic::List(items.iter().map(|item| dynamic(item, problems)).collect())
-        }
+        Value::List(items) => Dynamic::List(items.iter().map(dynamic).collect()),
         Value::Map(entries) => {
             let mut members: Vec<(String, Dynamic)> = entries
                 .iter()
-                .map(|entry| (entry.key.clone(), dynamic(&entry.value, problems)))
+                .map(|entry| (entry.key.clone(), dynamic(&entry.value)))
                 .collect();
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             Dynamic::Map(members)

@@ -50,7 +50,7 @@ pub(super) fn read<'n>(
     let Some(fields) = document.fields(SHAPE, &mut context.problems) else {
         return (policy, None);
     };
-    if let Some(selector) = context.selector(fields.get("for"), document.span) {
+    if let Some(selector) = context.selector(&fields) {
         policy.selector = selector;
     }
     let problems = &mut context.problems;

@@ -28,10 +28,16 @@ fn watch(files: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Watched {
 }
 
 impl Watched {
-    /// Waits until the texts are these; the harness ends a test that waits for ever.
+    /// Waits for the next state, though not for ever: a test that hangs says nothing.
+    async fn changed(&mut self) {
+        let next = self.watcher.changes.changed();
+        let next = Clock::system().within(Duration::from_secs(60), next).await;
+        next.expect("a change was not noticed").unwrap();
+    }
+
     async fn becomes(&mut self, expected: &[(&str, &str)]) {
         loop {
-            self.watcher.changes.changed().await.unwrap();
+            self.changed().await;
             if let Some(Ok(sources)) = &*self.watcher.changes.borrow() {
                 let texts: Vec<(&str, &str)> = sources
                     .files
@@ -47,7 +53,7 @@ impl Watched {
 
     async fn fails(&mut self) -> Vec<String> {
         loop {
-            self.watcher.changes.changed().await.unwrap();
+            self.changed().await;
             if let Some(Err(problems)) = &*self.watcher.changes.borrow() {
                 return problems.lines();
             }

@@ -958,7 +958,7 @@ policy: p
 for: destination.service == "p.shop"
 quotas:
   - quota: per tenant
-    key: [request.headers["x-tenant"]]
+    key: ['request.headers["x-tenant"]']
     absent: deny
     limit: 10 per minute
   - quota: by size

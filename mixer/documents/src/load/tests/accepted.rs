@@ -343,6 +343,16 @@ fn canonical_documents_are_read_back_to_the_same() {
 }
 
 #[test]
+fn a_file_with_carriage_returns_is_the_same() {
+    let windows = set(&SHOP.replace('\n', "\r\n"));
+    assert_eq!(windows.warnings.lines(), Vec::<String>::new());
+    assert_eq!(windows.policies[0].rules.len(), 5);
+    let line = "policy: p\r\nfor: always\r\nrules: [{ deny: all, when: source.prt == 1 }]\r\n";
+    assert!(problems(line).lines()[0].starts_with("f.yaml:3:28: error"));
+    assert!(!problems(line).render(false).contains('\r'));
+}
+
+#[test]
 fn nothing_but_defaults_is_a_set_without_sources() {
     let set = load(Sources::default()).unwrap();
     assert_eq!(set.mesh, crate::Mesh::default());
@@ -367,4 +377,20 @@ fn a_comment_behind_one_space_is_a_warning_and_behind_two_is_none() {
         ]
     );
     assert!(problems(&policy("  ")).lines().is_empty());
+}
+
+#[test]
+fn every_example_loads_without_a_warning() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    let folders = std::fs::read_dir(examples)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut loaded = 0;
+    for folder in folders.filter(|path| path.is_dir()) {
+        let set = load(Sources::read(&[folder]).unwrap())
+            .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        assert_eq!(set.warnings.lines(), Vec::<String>::new());
+        loaded += 1;
+    }
+    assert!(loaded > 0);
 }

@@ -97,6 +97,11 @@ fn each_mistake_is_shown_where_it_is() {
         (rule("deny: a\n    absent: deny\n    when: connection.mtls"), "5:13", "`absent` is `match`"),
         (format!("{}otherwise: deny\n", rule("allow: a\n    message: b")), "5:5", "nobody is denied"),
         (format!("{}otherwise: deny\n", rule("allow: a\n    absent: match\n    when: connection.mtls")), "5:5", "`absent` is for deny rules"),
+        (
+            rule("deny: a\n    ask: memory\n    with: { value: 'request.headers[?\"x\"]' }"),
+            "6:21",
+            "where a string or",
+        ),
         // Quotas.
         (quota("limit: 1 per day"), "4:5", "a quota needs a `key`"),
         (quota("key: []"), "4:5", "a quota needs a `limit`"),
@@ -222,6 +227,24 @@ fn ten_mistakes_of_a_file_are_shown_at_once() {
     let rendered = problems(include_str!("ten.yaml")).render(false);
     let expected = include_str!("ten.txt");
     assert!(rendered == expected, "it is now\n{rendered}");
+}
+
+#[test]
+fn a_key_that_is_misspelt_is_not_also_called_missing() {
+    for text in [
+        "adapter: a\ntpye: list",
+        "policy: p\nfro: always\notherwise: deny",
+        "policy: p\nfor: always\nrules: [{ dney: all }]",
+        "policy: p\nfor: always\nrules: [{ require: a, taht: connection.mtls }]",
+        "policy: p\nfor: always\nquotas: [{ quota: q, ky: [], limit: 1 per day }]",
+        "policy: p\nfor: always\nrlues: []",
+    ] {
+        let lines = problems(text).lines();
+        assert!(
+            lines.len() == 1 && lines[0].contains("unknown key"),
+            "{text}: {lines:#?}"
+        );
+    }
 }
 
 #[test]

@@ -333,3 +333,65 @@ fn what_applies_is_computed_once_for_each_destination() {
     assert!(of(Some("y"), "/1").pool.is_empty());
     assert!(of(None, "/1").pool.is_empty());
 }
+
+/// What the index finds is what asking every selector finds.
+#[test]
+fn a_destination_is_looked_up_as_if_every_policy_was_asked() {
+    let selectors = [
+        "always",
+        "destination.service == \"a.shop\"",
+        "destination.service in [\"a.shop\", \"b.shop\", \"a.shop\"]",
+        "destination.service.startsWith(\"a.\")",
+        "destination.service.endsWith(\".data\")",
+        "destination.namespace == \"shop\"",
+        "destination.service == \"a.shop\" && destination.namespace == \"shop\"",
+        "destination.service == \"a.shop\" || destination.namespace == \"shop\"",
+        "destination.service == \"a.shop\" || destination.service == \"c.data\"",
+        "destination.labels[\"app\"] == \"x\"",
+    ];
+    let policy = |(at, selector): (usize, &&str)| {
+        format!("policy: p{at}\nfor: {selector}\nrules: [{{ deny: all }}]\n")
+    };
+    let set = set(&selectors
+        .iter()
+        .enumerate()
+        .map(policy)
+        .collect::<Vec<_>>()
+        .join("---\n"));
+    let labels = std::collections::BTreeMap::from([("app".to_owned(), "x".to_owned())]);
+    for service in [
+        None,
+        Some("a.shop"),
+        Some("b.shop"),
+        Some("c.data"),
+        Some("d"),
+    ] {
+        for namespace in [None, Some("shop"), Some("data")] {
+            for labelled in [false, true] {
+                let mut bag = AttributeBag::new();
+                if let Some(service) = service {
+                    bag.set(vocabulary::DESTINATION_SERVICE, Value::String(service));
+                }
+                if let Some(namespace) = namespace {
+                    bag.set(vocabulary::DESTINATION_NAMESPACE, Value::String(namespace));
+                }
+                if labelled {
+                    bag.set(vocabulary::DESTINATION_LABELS, Value::Map(&labels));
+                }
+                let linear: Vec<usize> = (0..set.policies.len())
+                    .filter(|at| set.policies[*at].selector.selects(&bag))
+                    .collect();
+                assert_eq!(
+                    set.applicable(At::Inbound, &bag).pool,
+                    linear,
+                    "{service:?} {namespace:?} {labelled}"
+                );
+                assert_eq!(
+                    set.applicable(At::Inbound, &bag).pool,
+                    linear,
+                    "and again, from what is kept"
+                );
+            }
+        }
+    }
+}
