@@ -50,7 +50,7 @@ fn every_problem_is_shown_where_it_is() {
     let text = GOOD.replace("source.namespace ==", "source.namespce ==").replace("2 per day", "2 per dya");
     let (code, stdout, stderr) = run("validate", documents(&text).path(), &[]);
     assert_eq!((code, &*stdout), (3, ""));
-    for says in ["policies.yaml:6:18", "source.namespace", "policies.yaml:7:"] {
+    for says in ["policies.yaml:6:11", "source.namespace", "policies.yaml:7:"] {
         assert!(stderr.contains(says), "no {says} in\n{stderr}");
     }
 }
