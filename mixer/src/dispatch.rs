@@ -33,6 +33,7 @@ use self::settle::{By, Deciding, Group, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
 
 pub use decision::{Because, Charge, Decision, HeaderOperation, ShadowVerdict, Verdict};
+pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub use quota::{Outcome, QuotaAsk, Rate, Taken};
