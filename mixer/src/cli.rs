@@ -1,1 +1,65 @@
 //! The command line: one file per verb.
+//!
+//! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed, 3 documents do not compile, 64 wrong usage,
+//! 65 input that cannot be read, 69 somebody needed cannot be reached. What was asked for goes to standard output, everything
+//! else to standard error.
+
+mod demo;
+mod explain;
+mod loaded;
+mod serve;
+mod test;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests failed.
+pub(crate) const FAILED: u8 = 2;
+/// Documents do not compile.
+pub(crate) const INVALID: u8 = 3;
+/// Wrong usage (EX_USAGE).
+pub(crate) const USAGE: u8 = 64;
+/// Input that cannot be read (EX_DATAERR).
+pub(crate) const UNREADABLE: u8 = 65;
+
+/// The policy and telemetry service of a service mesh.
+#[derive(Debug, Parser)]
+#[command(name = "mixer", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Validate(validate::Args),
+    Test(test::Args),
+    Explain(explain::Args),
+    Serve(serve::Args),
+    Demo(demo::Args),
+}
+
+/// Does what the arguments of this process say.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // The terminal may be gone; the exit code still tells.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.verb {
+        Verb::Validate(args) => validate::run(args),
+        Verb::Test(args) => test::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::Serve(args) => serve::run(args),
+        Verb::Demo(args) => demo::run(args),
+    }
+}

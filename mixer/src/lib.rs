@@ -1,9 +1,13 @@
 //! Mixer: the policy and telemetry service of a service mesh.
 //!
 //! [`snapshot`] is what was loaded: a compiled set of documents and the adapters it names. [`dispatch`] decides Check, Quota
-//! and Report against one snapshot. [`server`] speaks the protocols; [`cli`] is the command line.
+//! and Report against one snapshot; [`testing`] runs the tests that stand beside policies. [`live`] holds the snapshot in force
+//! and replaces it. [`server`] speaks the protocols; [`serve`] puts all of it together, and [`cli`] is the command line.
 
 pub mod cli;
 pub mod dispatch;
+pub mod live;
+pub mod serve;
 pub mod server;
 pub mod snapshot;
+pub mod testing;

@@ -1,1 +1,13 @@
-//! The protocols Mixer speaks.
+//! The protocols Mixer speaks, and the listeners they are spoken on.
+//!
+//! One file per protocol. [`wire`] alone knows the messages of `mixer.v1`; an answer to a proxy is encoded there from one
+//! [`crate::dispatch::Decision`], so that no protocol can allow by leaving something out.
+
+pub(crate) mod admin;
+pub(crate) mod listen;
+pub mod metrics;
+pub(crate) mod mixer;
+mod process;
+pub(crate) mod reports;
+pub(crate) mod watch;
+pub mod wire;

@@ -62,7 +62,7 @@ pub(crate) struct Entry {
 
 #[derive(Debug)]
 struct Key {
-    /// Stands for the revision of one destination; see [`crate::state::Place`].
+    /// Stands for the revision of one destination; see [`crate::place::Place`].
     place: u64,
     shape: Arc<Shape>,
     values: Box<[Held]>,

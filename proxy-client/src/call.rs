@@ -5,13 +5,13 @@
 //! what ends a Watch stream whose Mixer vanished.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use mixer_runtime::{Clock, Random};
+use mixer_runtime::{Clock, Instant, Random};
 use prost::Message;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -25,6 +25,9 @@ pub(crate) const CHECK: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixe
 pub(crate) const QUOTA: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Quota");
 const REPORT: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Report");
 const WATCH: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Watch");
+
+/// A whole state may be this large: about 100,000 services.
+const STATE_BYTES: usize = 64 << 20;
 
 /// Asks Mixer.
 #[derive(Debug)]
@@ -101,21 +104,21 @@ impl Calls {
         )
     }
 
-    /// Longest time until [`Calls::ask`] ends.
+    /// How long all questions of one request may take together.
     pub(crate) fn total_timeout(&self) -> Duration {
         self.total_timeout
     }
 
-    /// Asks, under the deadlines of Check and Quota; a second time if that may help.
+    /// Asks until then, under the deadlines of Check and Quota; a second time if that may help.
     pub(crate) async fn ask<R: Message + Default + 'static>(
         &self,
         path: PathAndQuery,
         question: Bytes,
+        until: Instant,
     ) -> Result<R, Unanswered> {
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(Unanswered::Overloaded);
         };
-        let until = self.clock.now() + self.total_timeout;
         for again in 0..self.tries {
             let left = until.since(self.clock.now());
             if left.is_zero() {
@@ -159,7 +162,7 @@ impl Calls {
         &self,
         request: Bytes,
     ) -> Result<Streaming<R>, Status> {
-        let mut grpc = Grpc::new(self.channel.clone());
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(STATE_BYTES);
         grpc.ready()
             .await
             .map_err(|error| Status::from_error(error.into()))?;

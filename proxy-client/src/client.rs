@@ -4,6 +4,7 @@
 //! [`Config`], and what cannot be asked is answered by the failure mode the operator declared for the destination.
 
 mod background;
+mod charging;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +18,14 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cache::{CheckCache, Entry};
 use crate::call::{self, Calls, Unanswered};
-use crate::lease::{Bill, Leases, ShadowCharge};
+use crate::lease::{Bill, Leases};
 use crate::place::{Known, Place};
 use crate::report::Pump;
 use crate::standing::{self, Standing};
 use crate::stats::Counters;
-use crate::wire::{self, Ask, Charge, Checked, Grant, OnError, Outcome};
-use crate::{Answer, At, Because, Config, Failure, Reporter, Shadow, State, Stats, Verdict};
+use crate::wire::{self, Checked};
+use crate::{Answer, At, Config, Failure, Reporter, State, Stats, Verdict};
+use charging::Paid;
 
 /// Asks Mixer; one per proxy, shared by its threads.
 #[derive(Clone, Debug)]
@@ -56,13 +58,6 @@ enum Here {
     /// Decided, but some of its charges are not covered by leases.
     Owes(Arc<Place>, Arc<Entry>, Bill),
     Unknown(Arc<Place>),
-}
-
-/// What became of charges that had to be asked for.
-enum Paid {
-    Answered(Answer),
-    /// Mixer does not know the quota: the decision is out of date.
-    OutOfDate,
 }
 
 /// Counters of quotas held at once; each takes about 300 bytes.
@@ -125,17 +120,19 @@ impl Client {
     /// Never waits longer than the configured time and never fails: what cannot be asked is answered by the failure mode.
     pub async fn check(&self, at: At, destination: Option<&str>, bag: &AttributeBag<'_>) -> Answer {
         let inner = &*self.inner;
-        match inner.answer_here(at, destination, bag) {
-            Here::Answered(answer) => answer,
-            Here::Unknown(place) => inner.ask_check(at, destination, bag, &place).await,
-            Here::Owes(place, entry, bill) => match inner.pay(&entry, bill).await {
-                Paid::Answered(answer) => answer,
-                Paid::OutOfDate => {
-                    inner.cache.forget(place.id, &place.shapes, bag);
-                    inner.ask_check(at, destination, bag, &place).await
-                }
-            },
+        let (place, owes) = match inner.answer_here(at, destination, bag) {
+            Here::Answered(answer) => return answer,
+            Here::Unknown(place) => (place, None),
+            Here::Owes(place, entry, bill) => (place, Some((entry, bill))),
+        };
+        let until = inner.clock.now() + inner.calls.total_timeout();
+        if let Some((entry, bill)) = owes {
+            match inner.pay(&entry, bill, until).await {
+                Paid::Answered(answer) => return answer,
+                Paid::OutOfDate => inner.cache.forget(place.id, &place.shapes, bag),
+            }
         }
+        inner.ask_check(at, destination, bag, &place, until).await
     }
 
     /// Where what happened is told.
@@ -233,66 +230,13 @@ impl Inner {
             .since(Instant::from_nanos(self.lost_at.load(Ordering::Acquire)))
     }
 
-    /// A kept answer whose enforced charges are paid; shadow charges add what they would have done.
-    fn passes(&self, entry: &Entry, now: Instant) -> Answer {
-        let mut answer = entry.answer.clone();
-        for charge in entry.charges.iter().filter(|charge| charge.shadow) {
-            if self.leases.spend_shadow(charge, now) == ShadowCharge::WouldRefuse {
-                let shadow = Shadow {
-                    policy: charge.policy.clone(),
-                    rule: charge.sentence.clone(),
-                    would: Verdict::Deny,
-                    because: Because::Quota,
-                };
-                answer.shadow = answer.shadow.iter().cloned().chain([shadow]).collect();
-            }
-        }
-        answer
-    }
-
-    /// Asks for the charges that leases did not cover.
-    async fn pay(&self, entry: &Entry, bill: Bill) -> Paid {
-        let asks: Vec<Ask> = bill.missing.iter().map(|(_, ask)| ask.clone()).collect();
-        let sent = self.clock.now();
-        let answered = self.ask_quota(&asks).await;
-        let now = self.clock.now();
-        let charges = bill.missing.iter().map(|(at, _)| &entry.charges[*at]);
-        let denial = match answered {
-            Err(failure) => {
-                asks.iter().for_each(|ask| self.leases.unanswered(ask));
-                charges
-                    .filter_map(|charge| self.uncounted(&entry.answer, charge, Some(failure), now))
-                    .next()
-            }
-            Ok(grants) => {
-                let outcomes = || grants.iter().map(|grant| grant.outcome);
-                let taken = !outcomes()
-                    .any(|outcome| matches!(outcome, Outcome::Refused | Outcome::Unknown));
-                for (ask, grant) in asks.iter().zip(&grants) {
-                    self.leases.answered(ask, grant, taken, sent, now);
-                }
-                if outcomes().any(|outcome| outcome == Outcome::Unknown) {
-                    self.leases.put_back(bill, &entry.charges);
-                    return Paid::OutOfDate;
-                }
-                self.enforce(&entry.answer, charges.zip(&grants), now)
-            }
-        };
-        match denial {
-            None => Paid::Answered(self.passes(entry, now)),
-            Some(denial) => {
-                self.leases.put_back(bill, &entry.charges);
-                Paid::Answered(denial)
-            }
-        }
-    }
-
     async fn ask_check(
         &self,
         at: At,
         destination: Option<&str>,
         bag: &AttributeBag<'_>,
         place: &Place,
+        until: Instant,
     ) -> Answer {
         let asked = self.clock.now();
         let rates = self.leases.rates(place.charged.counters(), asked);
@@ -307,7 +251,7 @@ impl Inner {
         Counters::count(&self.counters.check_calls);
         match self
             .calls
-            .ask::<v1::CheckResponse>(call::CHECK, request)
+            .ask::<v1::CheckResponse>(call::CHECK, request, until)
             .await
         {
             // Whatever made Mixer refuse the description came with the request: a caller must not open a door by it.
@@ -344,68 +288,17 @@ impl Inner {
         }
         let now = self.clock.now();
         let charges = || decided.charges.iter().zip(&grants);
-        charges().for_each(|(charge, grant)| self.leases.granted(charge, grant, asked, now));
+        let taken = charging::anything_taken(charges());
+        for (charge, grant) in charges() {
+            let taken = taken || charge.shadow;
+            self.leases.granted(charge, grant, taken, asked, now);
+        }
         self.enforce(
             &decided.answer,
             charges().filter(|(charge, _)| !charge.shadow),
             now,
         )
         .unwrap_or(decided.answer)
-    }
-
-    /// The denial that follows from grants of enforced charges, if one does.
-    fn enforce<'a>(
-        &self,
-        decided: &Answer,
-        grants: impl Iterator<Item = (&'a Charge, &'a Grant)>,
-        now: Instant,
-    ) -> Option<Answer> {
-        let mut unavailable = None;
-        for (charge, grant) in grants {
-            match grant.outcome {
-                Outcome::Granted => {}
-                Outcome::Refused => {
-                    return Some(standing::refused(decided, charge, grant.retry_after));
-                }
-                Outcome::Unavailable | Outcome::Unknown => {
-                    unavailable =
-                        unavailable.or_else(|| self.uncounted(decided, charge, None, now));
-                }
-            }
-        }
-        unavailable
-    }
-
-    /// What `on_error` makes of a charge that could not be counted: `None` lets it pass.
-    fn uncounted(
-        &self,
-        decided: &Answer,
-        charge: &Charge,
-        failure: Option<Failure>,
-        now: Instant,
-    ) -> Option<Answer> {
-        Counters::count(&self.counters.quota_failed);
-        match charge.on_error {
-            OnError::Allow => None,
-            OnError::Deny => Some(standing::uncounted(decided, charge, failure)),
-            OnError::Local(percent) => {
-                let fits = self.leases.fits_alone(charge, percent, now);
-                (!fits).then(|| standing::refused(decided, charge, None))
-            }
-        }
-    }
-
-    async fn ask_quota(&self, asks: &[Ask]) -> Result<Vec<Grant>, Failure> {
-        Counters::count(&self.counters.quota_calls);
-        let request = wire::quota_request(&self.name, &self.calls.dedup_id(), asks);
-        let response = self
-            .calls
-            .ask::<v1::QuotaResponse>(call::QUOTA, request)
-            .await?;
-        wire::quota_response(response, asks.len()).map_err(|error| {
-            tracing::debug!("grants of Mixer make no sense: {error}");
-            Failure::Malformed
-        })
     }
 
     fn failed(&self, failure: Failure, open: bool) -> Answer {

@@ -113,6 +113,7 @@ impl Leases {
             missing: Vec::new(),
             paid: 0,
         };
+        let mut short = Vec::new();
         for (at, charge) in charges
             .iter()
             .enumerate()
@@ -125,17 +126,18 @@ impl Leases {
                         bill.taken.push((at, lot));
                     }
                 }
-                Taken::Ask(ask) => bill.missing.push((at, ask)),
+                Taken::Short => short.push(at),
                 Taken::Refused(retry_after) => {
-                    // Nothing was asked for the others yet.
-                    bill.missing
-                        .iter()
-                        .for_each(|(_, ask)| self.unanswered(ask));
                     self.put_back(bill, charges);
                     return Err(Refusal { at, retry_after });
                 }
             }
         }
+        // Only now: an ask takes surplus along, and must be sent.
+        bill.missing = short
+            .into_iter()
+            .map(|at| (at, self.ask_for(&charges[at], now)))
+            .collect();
         Ok(bill)
     }
 
@@ -145,8 +147,8 @@ impl Leases {
         match self.take(charge, now) {
             Taken::Paid(_) => ShadowCharge::Passes,
             Taken::Refused(_) => ShadowCharge::WouldRefuse,
-            Taken::Ask(ask) => {
-                self.enqueue(ask);
+            Taken::Short => {
+                self.enqueue(self.ask_for(charge, now));
                 ShadowCharge::Passes
             }
         }
@@ -181,25 +183,34 @@ impl Leases {
             }
         } else if let Some(counter) = find(&mut shard, hash, &ask.counter) {
             counter.answered(ask, grant, taken, sent, now);
+            let overflow = counter.overflow(now);
+            drop(shard);
+            overflow.into_iter().for_each(|ask| self.enqueue(ask));
         }
     }
 
-    /// Enters a grant that came with an answer to Check, sent at `sent`.
-    pub(crate) fn granted(&self, charge: &Charge, grant: &Grant, sent: Instant, now: Instant) {
+    /// Enters a grant that came with an answer to Check, asked at `sent`; `taken` as in [`Leases::answered`].
+    pub(crate) fn granted(
+        &self,
+        charge: &Charge,
+        grant: &Grant,
+        taken: bool,
+        sent: Instant,
+        now: Instant,
+    ) {
         let entered = self.with_counter(charge, now, |counter| {
             counter.spent(charge.cost, now);
-            counter.enter(charge.cost, grant, true, sent, now);
+            counter.enter(charge.cost, grant, taken, sent, now);
+            counter.overflow(now)
         });
-        if entered.is_none() && grant.lease > 0 {
-            // There is no room to hold the lease.
-            let unused = Ask {
-                cost: 0,
-                lease: false,
-                unused: grant.lease,
-                ..self.plain_ask(charge)
-            };
-            self.background.offer(Waiting { ask: unused });
-        }
+        let unused = || Ask {
+            cost: 0,
+            unused: grant.lease,
+            ..self.plain_ask(charge)
+        };
+        // What nobody can hold goes back.
+        let back = entered.unwrap_or_else(|| (taken && grant.lease > 0).then(unused));
+        back.into_iter().for_each(|ask| self.enqueue(ask));
     }
 
     /// `ask` has no answer.
@@ -218,12 +229,13 @@ impl Leases {
         .unwrap_or(false)
     }
 
-    /// How fast this client spends, for those of `counters` it spends from.
+    /// The rates to tell with a Check: of those of `counters` that want a lease.
     pub(crate) fn rates(&self, counters: Vec<CounterId>, now: Instant) -> Vec<(CounterId, f64)> {
         let rate = |id: CounterId| {
             let hash = self.hash(&id);
-            let rate = find(&mut self.shard(hash), hash, &id)?.rate(now);
-            (rate > 0.0).then_some((id, rate))
+            let rate =
+                find(&mut self.shard(hash), hash, &id)?.rate_for_lease(self.ask_timeout, now)?;
+            Some((id, rate))
         };
         counters.into_iter().filter_map(rate).collect()
     }
@@ -266,16 +278,23 @@ impl Leases {
 
     fn take(&self, charge: &Charge, now: Instant) -> Taken {
         let taken = self.with_counter(charge, now, |counter| {
-            let taken = counter.take(charge, self.ask_timeout, now);
-            (taken, counter.refill(charge, self.ask_timeout, now))
+            let taken = counter.take(charge, now);
+            let refill = matches!(taken, Taken::Paid(_))
+                .then(|| counter.refill(charge, self.ask_timeout, now));
+            (taken, refill.flatten())
         });
-        match taken {
-            Some((taken, refill)) => {
-                refill.into_iter().for_each(|ask| self.enqueue(ask));
-                taken
-            }
-            None => Taken::Ask(self.plain_ask(charge)),
-        }
+        let Some((taken, refill)) = taken else {
+            return Taken::Short;
+        };
+        refill.into_iter().for_each(|ask| self.enqueue(ask));
+        taken
+    }
+
+    fn ask_for(&self, charge: &Charge, now: Instant) -> Ask {
+        self.with_counter(charge, now, |counter| {
+            counter.ask_for(charge, self.ask_timeout, now)
+        })
+        .unwrap_or_else(|| self.plain_ask(charge))
     }
 
     fn plain_ask(&self, charge: &Charge) -> Ask {

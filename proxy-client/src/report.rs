@@ -10,8 +10,6 @@
 
 mod pump;
 mod series;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,1 +1,107 @@
-//! The memory-quota adapter.
+//! Counts quotas in this Mixer's memory.
+//!
+//! Exact under any number of threads: a counter is read and written under its shard's lock, and all counters of one request
+//! are locked together, in order, so that a request takes from all of them or from none. See README.md for what each
+//! algorithm promises, what happens when memory is full, and what survives a reload.
+
+mod config;
+mod counter;
+mod dedup;
+mod families;
+mod gcra;
+mod shard;
+mod store;
+mod window;
+
+pub use config::{Config, Full};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_adapter::{
+    Adapter, Ask, Env, Expose, Exposition, Grant, Handler, Inputs, Invalid, Quota, Unavailable,
+};
+use mixer_runtime::Clock;
+
+use crate::store::{Bounds, Store};
+
+/// The adapter `memory-quota`.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryQuota;
+
+/// How often a part of the idle keys is looked for, and into how many parts they are divided: an idle key is gone half a
+/// minute after its spending is forgotten.
+const SWEEP: (Duration, usize) = (Duration::from_secs(2), 16);
+
+impl Adapter for MemoryQuota {
+    const NAME: &'static str = "memory-quota";
+    type Config = Config;
+
+    fn build(config: Config, inputs: &Inputs, env: &Env) -> Result<Handler, Invalid> {
+        inputs.allow_only(&[])?;
+        if config.max_keys == 0 {
+            return Err(Invalid::one("max_keys", "must be at least 1"));
+        }
+        let counters = Arc::new(Counters {
+            store: env.keep(Store::new),
+            bounds: Bounds {
+                keys: config.max_keys,
+                full: config.full,
+            },
+            clock: env.clock.clone(),
+            name: env.name.clone(),
+        });
+        let swept = counters.clone();
+        Ok(Handler::new()
+            .with_quota(counters.clone())
+            .with_expose(counters)
+            .on_start(move |env| {
+                let clock = env.clock.clone();
+                env.tasks
+                    .spawn_until_stop("memory-quota sweep", async move {
+                        let (every, parts) = SWEEP;
+                        for part in (0..parts).cycle() {
+                            clock.sleep(every).await;
+                            swept.store.sweep(part, parts, clock.now());
+                        }
+                    });
+            }))
+    }
+}
+
+#[derive(Debug)]
+struct Counters {
+    store: Arc<Store>,
+    bounds: Bounds,
+    clock: Clock,
+    name: Arc<str>,
+}
+
+impl Quota for Counters {
+    async fn allocate(&self, asks: &[Ask<'_>], dedup_id: &str) -> Result<Vec<Grant>, Unavailable> {
+        Ok(self
+            .store
+            .allocate(asks, dedup_id, self.bounds, &self.clock))
+    }
+}
+
+impl Expose for Counters {
+    fn expose(&self, page: &mut Exposition) {
+        let labels = [("adapter", &*self.name)];
+        page.gauge(
+            "mixer_memory_quota_keys",
+            "Live quota counters in memory.",
+            &labels,
+            self.store.keys() as f64,
+        );
+        page.counter(
+            "mixer_memory_quota_overflows",
+            "Asks of new keys that found max_keys reached.",
+            &labels,
+            self.store.overflows() as f64,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

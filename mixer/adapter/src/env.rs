@@ -37,14 +37,18 @@ impl Env {
     /// A file of the documents' directory; `field` is blamed when it cannot be read.
     pub fn read(&self, field: &str, path: &str) -> Result<String, Invalid> {
         let path = self.directory.join(path);
-        std::fs::read_to_string(&path).map_err(|error| Invalid::one(field, format!("cannot read {}: {error}", path.display())))
+        std::fs::read_to_string(&path).map_err(|error| {
+            Invalid::one(field, format!("cannot read {}: {error}", path.display()))
+        })
     }
 
     /// The state of type `T` that a handler of this name left before the reload, or what `make` gives.
     pub fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let key = format!("{}\0{}", self.name, std::any::type_name::<T>());
         let mut kept = self.keep.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = kept.get(&key).and_then(|held| held.clone().downcast::<T>().ok());
+        let held = kept
+            .get(&key)
+            .and_then(|held| held.clone().downcast::<T>().ok());
         held.unwrap_or_else(|| {
             let made = Arc::new(make());
             kept.insert(key, made.clone());

@@ -5,19 +5,28 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{Answer, Ask, Batch, Env, Grant, Instance, Invalid, MetricDefinition, Unavailable};
+use crate::{
+    Answer, Ask, Batch, Env, Exposition, Grant, Instance, Invalid, MetricDefinition, Unavailable,
+};
 
 /// Answers match or no match.
 pub trait Check: Send + Sync + 'static {
     /// Called many times at once; dispatch drops the future at its deadline.
-    fn check(&self, instance: &Instance<'_>) -> impl Future<Output = Result<Answer, Unavailable>> + Send;
+    fn check(
+        &self,
+        instance: &Instance<'_>,
+    ) -> impl Future<Output = Result<Answer, Unavailable>> + Send;
 }
 
 /// Counts.
 pub trait Quota: Send + Sync + 'static {
     /// All asks are granted, or nothing is taken; one grant per ask, in order. Giving back never fails and is never refused.
     /// The same non-empty `dedup_id` within a minute gets the same grants without taking again.
-    fn allocate(&self, asks: &[Ask<'_>], dedup_id: &str) -> impl Future<Output = Result<Vec<Grant>, Unavailable>> + Send;
+    fn allocate(
+        &self,
+        asks: &[Ask<'_>],
+        dedup_id: &str,
+    ) -> impl Future<Output = Result<Vec<Grant>, Unavailable>> + Send;
 }
 
 /// Is told what happened.
@@ -33,8 +42,8 @@ pub trait Report: Send + Sync + 'static {
 
 /// Shows metrics in the Prometheus text formats.
 pub trait Expose: Send + Sync + 'static {
-    /// Appends the exposition, without the final `# EOF`.
-    fn expose(&self, into: &mut String);
+    /// Writes its families to a page that other adapters write to as well.
+    fn expose(&self, page: &mut Exposition);
 }
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -140,7 +149,11 @@ impl Handler {
     }
 
     /// See [`Quota::allocate`].
-    pub async fn allocate(&self, asks: &[Ask<'_>], dedup_id: &str) -> Result<Vec<Grant>, Unavailable> {
+    pub async fn allocate(
+        &self,
+        asks: &[Ask<'_>],
+        dedup_id: &str,
+    ) -> Result<Vec<Grant>, Unavailable> {
         match &self.quota {
             Some(quota) => quota.allocate(asks, dedup_id).await,
             None => Err(missing("count")),
@@ -151,7 +164,10 @@ impl Handler {
     pub fn declare(&self, metrics: &[MetricDefinition]) -> Result<(), Invalid> {
         match &self.report {
             Some(report) => report.declare(metrics),
-            None => Err(Invalid::one("", "this adapter cannot be told what happened")),
+            None => Err(Invalid::one(
+                "",
+                "this adapter cannot be told what happened",
+            )),
         }
     }
 
@@ -182,7 +198,10 @@ impl std::fmt::Debug for Handler {
 }
 
 fn missing(what: &str) -> Unavailable {
-    Unavailable { reason: format!("this adapter cannot {what}").into(), retry: false }
+    Unavailable {
+        reason: format!("this adapter cannot {what}").into(),
+        retry: false,
+    }
 }
 
 trait ErasedCheck: Send + Sync {
@@ -196,11 +215,19 @@ impl<T: Check> ErasedCheck for T {
 }
 
 trait ErasedQuota: Send + Sync {
-    fn allocate<'a>(&'a self, asks: &'a [Ask<'_>], dedup_id: &'a str) -> Later<'a, Result<Vec<Grant>, Unavailable>>;
+    fn allocate<'a>(
+        &'a self,
+        asks: &'a [Ask<'_>],
+        dedup_id: &'a str,
+    ) -> Later<'a, Result<Vec<Grant>, Unavailable>>;
 }
 
 impl<T: Quota> ErasedQuota for T {
-    fn allocate<'a>(&'a self, asks: &'a [Ask<'_>], dedup_id: &'a str) -> Later<'a, Result<Vec<Grant>, Unavailable>> {
+    fn allocate<'a>(
+        &'a self,
+        asks: &'a [Ask<'_>],
+        dedup_id: &'a str,
+    ) -> Later<'a, Result<Vec<Grant>, Unavailable>> {
         Box::pin(Quota::allocate(self, asks, dedup_id))
     }
 }

@@ -25,13 +25,25 @@ pub struct Instance<'a> {
 impl Inputs {
     /// The slot of input `name`, which must be given and be of one of `types`.
     pub fn require(&self, name: &str, types: &[Type]) -> Result<Slot, Invalid> {
-        let expected = types.iter().map(Type::to_string).collect::<Vec<_>>().join(" or ");
-        match self.declared.iter().position(|(declared, _)| declared == name) {
-            None => Err(Invalid::one("with", format!("needs the input `{name}` ({expected})"))),
+        let expected = types
+            .iter()
+            .map(Type::to_string)
+            .collect::<Vec<_>>()
+            .join(" or ");
+        match self
+            .declared
+            .iter()
+            .position(|(declared, _)| declared == name)
+        {
+            None => Err(Invalid::one(
+                "with",
+                format!("needs the input `{name}` ({expected})"),
+            )),
             Some(at) => match self.declared[at].1 {
-                Some(kind) if !types.contains(&kind) => {
-                    Err(Invalid::one(format!("with.{name}"), format!("must be {expected}, this is {kind}")))
-                }
+                Some(kind) if !types.contains(&kind) => Err(Invalid::one(
+                    format!("with.{name}"),
+                    format!("must be {expected}, this is {kind}"),
+                )),
                 _ => Ok(Slot(at)),
             },
         }
@@ -39,14 +51,21 @@ impl Inputs {
 
     /// Refuses inputs that are not among `known`.
     pub fn allow_only(&self, known: &[&str]) -> Result<(), Invalid> {
-        let unknown = self.declared.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let unknown = self
+            .declared
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()));
         let problems: Vec<Problem> = unknown
             .map(|(name, _)| Problem {
                 field: format!("with.{name}"),
                 message: format!("unknown input; known: {}", known.join(", ")),
             })
             .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Invalid { problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Invalid { problems })
+        }
     }
 }
 

@@ -4,22 +4,28 @@
 //! when its set of documents comes into force, and asked under a deadline, breaker and bulkhead that dispatch owns, the same
 //! for all. [`Unavailable`] is not a denial: the rule's or quota's `on_error` decides what it means.
 
+pub mod buffer;
 pub mod conformance;
 mod env;
+pub mod exposition;
 mod handler;
-mod http;
+pub mod http;
 mod inputs;
 mod registry;
+mod settings;
 mod types;
 
 pub use env::{Env, Keep};
+pub use exposition::{Exposition, FamilyKind, Format};
 pub use handler::{Check, Expose, Handler, Quota, Report};
 pub use http::HttpClient;
 pub use inputs::{Inputs, Instance, Slot};
 pub use registry::{Built, Registry};
+pub use settings::{NoSecret, Period, Secret};
 pub use types::{
-    Algorithm, Answer, Ask, Batch, Grant, HeaderOperation, Invalid, Limit, LogEntry, MetricDefinition, MetricKind, Outcome,
-    Problem, Sample, SampleValue, Span, SpanKind, Unavailable, ValidFor,
+    Algorithm, Answer, Ask, Batch, Grant, HeaderOperation, Invalid, Limit, LogEntry,
+    MetricDefinition, MetricKind, Outcome, Problem, Sample, SampleValue, Span, SpanKind,
+    Unavailable, ValidFor,
 };
 
 /// An adapter: a name, a configuration, and how to build a [`Handler`] from it.

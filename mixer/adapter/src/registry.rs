@@ -25,7 +25,13 @@ impl Registry {
 
     /// Knows `A` too, replacing an adapter of the same name.
     pub fn with<A: Adapter>(mut self) -> Self {
-        self.known.insert(A::NAME, Built { build: build::<A>, schema: schema::<A> });
+        self.known.insert(
+            A::NAME,
+            Built {
+                build: build::<A>,
+                schema: schema::<A>,
+            },
+        );
         self
     }
 
@@ -42,7 +48,12 @@ impl Registry {
 
 impl Built {
     /// Builds a handler; a configuration that does not have the right form is a problem of the field it is in.
-    pub fn build(&self, config: serde_json::Value, inputs: &Inputs, env: &Env) -> Result<Handler, Invalid> {
+    pub fn build(
+        &self,
+        config: serde_json::Value,
+        inputs: &Inputs,
+        env: &Env,
+    ) -> Result<Handler, Invalid> {
         (self.build)(config, inputs, env)
     }
 
@@ -52,12 +63,26 @@ impl Built {
     }
 }
 
-fn build<A: Adapter>(config: serde_json::Value, inputs: &Inputs, env: &Env) -> Result<Handler, Invalid> {
+fn build<A: Adapter>(
+    config: serde_json::Value,
+    inputs: &Inputs,
+    env: &Env,
+) -> Result<Handler, Invalid> {
     let config = match config {
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
-        given => given,
+        serde_json::Value::Object(given) => serde_json::Value::Object(given),
+        _ => return Err(Invalid::one("", "must be a map of keys and values")),
     };
-    let config = serde_json::from_value(config).map_err(|error| Invalid::one("", error.to_string()))?;
+    let config = serde_path_to_error::deserialize(config).map_err(|error| {
+        // `.` is what the whole configuration is called there.
+        let path = error.path().to_string();
+        let field = if path == "." {
+            String::new()
+        } else {
+            path.replace('[', ".").replace(']', "")
+        };
+        Invalid::one(field, error.into_inner().to_string())
+    })?;
     A::build(config, inputs, env)
 }
 
@@ -74,5 +99,58 @@ impl std::fmt::Debug for Registry {
 impl std::fmt::Debug for Built {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Built").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::conformance;
+
+    struct Picky;
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct PickyConfig {
+        #[serde(default)]
+        outer: BTreeMap<String, Vec<u8>>,
+    }
+
+    impl Adapter for Picky {
+        const NAME: &'static str = "picky";
+        type Config = PickyConfig;
+
+        fn build(_: PickyConfig, _: &Inputs, _: &Env) -> Result<Handler, Invalid> {
+            Ok(Handler::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_of_form_names_its_field() {
+        let (env, _hand) = conformance::manual_env("picky");
+        let registry = Registry::new().with::<Picky>();
+        let built = registry.by_type("picky").unwrap();
+        let field = |config| {
+            built
+                .build(config, &Inputs::default(), &env)
+                .unwrap_err()
+                .problems[0]
+                .field
+                .clone()
+        };
+        assert_eq!(
+            field(json!({"outer": {"inner": [1, 700]}})),
+            "outer.inner.1"
+        );
+        assert_eq!(field(json!({"outer": 1})), "outer");
+        assert_eq!(field(json!([])), "");
+        assert!(
+            built
+                .build(serde_json::Value::Null, &Inputs::default(), &env)
+                .is_ok()
+        );
     }
 }

@@ -25,7 +25,12 @@ pub struct Problem {
 impl Invalid {
     /// A single problem.
     pub fn one(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { problems: vec![Problem { field: field.into(), message: message.into() }] }
+        Self {
+            problems: vec![Problem {
+                field: field.into(),
+                message: message.into(),
+            }],
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can be wrong with an expression: a problem at load, an error in evaluation.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Something wrong with an expression's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +15,76 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// Why an evaluation has no value. Cheap to make and to absorb; the text is built by [`std::fmt::Display`].
+/// Why an evaluation has no value. Cheap to make and to absorb: names were made when the expression was compiled, and the text
+/// is built by [`std::fmt::Display`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct EvalError(pub(crate) String);
+#[non_exhaustive]
+pub enum EvalError {
+    /// The request lacks this attribute.
+    Unknown(Arc<str>),
+    /// The map lacks this key: the read as written.
+    Missing(Arc<str>),
+    /// The request gives this key more than once.
+    Ambiguous(Arc<str>),
+    /// A map that is no attribute lacks this key.
+    NoKey(Box<str>),
+    /// A list has no element there.
+    NoElement(i64),
+    /// An operator or function was applied to kinds it does not take.
+    NoOverload(&'static str),
+    /// A condition is of this kind, not a bool.
+    NotBool(&'static str),
+    /// Arithmetic beyond the kind's range.
+    Overflow(&'static str),
+    /// Division by zero.
+    DivideByZero,
+    /// An argument a function cannot take: the function, and what is wrong with it.
+    Invalid(&'static str, Box<str>),
+    /// A map literal gives a key twice.
+    RepeatedKey,
+    /// `value()` of an empty optional.
+    NoValue,
+    /// More steps than an evaluation may take.
+    TooManySteps,
+    /// More bytes built than an evaluation may build.
+    TooManyBytes,
+}
 
-impl std::fmt::Display for EvalError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl EvalError {
+    /// Whether something that was read is not there, as against a mistake or a limit.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            EvalError::Unknown(_) | EvalError::Missing(_) | EvalError::NoKey(_)
+        )
+    }
+
+    /// Whether the evaluation went over a limit. No operator absorbs that.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, EvalError::TooManySteps | EvalError::TooManyBytes)
+    }
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvalError::Unknown(name) => write!(f, "{name} is not known"),
+            EvalError::Missing(read) => write!(f, "{read} is not there"),
+            EvalError::Ambiguous(read) => write!(f, "{read} is given more than once"),
+            EvalError::NoKey(key) => write!(f, "no such key: {key}"),
+            EvalError::NoElement(index) => write!(f, "the list has no element {index}"),
+            EvalError::NoOverload(operation) => {
+                write!(f, "`{operation}` does not take values of these types")
+            }
+            EvalError::NotBool(kind) => write!(f, "the condition is a {kind}, not a bool"),
+            EvalError::Overflow(kind) => write!(f, "{kind} overflow"),
+            EvalError::DivideByZero => f.write_str("division by zero"),
+            EvalError::Invalid(function, reason) => write!(f, "{function}: {reason}"),
+            EvalError::RepeatedKey => f.write_str("a map gives the same key twice"),
+            EvalError::NoValue => f.write_str("value() of an empty optional"),
+            EvalError::TooManySteps => f.write_str("the expression takes too many steps"),
+            EvalError::TooManyBytes => f.write_str("the expression builds too much"),
+        }
     }
 }
 

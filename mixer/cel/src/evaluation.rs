@@ -1,35 +1,150 @@
 //! The state of deciding one request: its attributes, and what was read of them.
 
-use mixer_attributes::{AttributeBag, AttributeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::{Reference, References};
+use mixer_attributes::{AttributeBag, AttributeId, Entry, Value};
+
+use crate::budget::Budget;
+use crate::{EvalError, Reference, ReferenceId, References, Val};
 
 /// Evaluates expressions against one request and keeps what they read.
+///
+/// One lives as long as the decision, so that its referenced set is that of the decision. Making one allocates nothing for up
+/// to 256 references.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
-    pub(crate) _bag: &'a AttributeBag<'a>,
+    bag: &'a AttributeBag<'a>,
+    references: &'a References,
+    variables: &'a [Option<Val<'a>>],
+    seen: [u64; 4],
+    seen_beyond: Vec<u64>,
+    /// What was read that no expression names literally.
+    others: BTreeMap<AttributeId, Others>,
+    pub(crate) budget: Budget,
+}
+
+#[derive(Debug, Default)]
+struct Others {
+    whole: bool,
+    keys: BTreeSet<Box<str>>,
 }
 
 impl<'a> Evaluation<'a> {
     /// For the request that `bag` describes and expressions compiled with `references`.
     pub fn new(bag: &'a AttributeBag<'a>, references: &'a References) -> Self {
-        let _ = references;
-        Self { _bag: bag }
+        Self::with_variables(bag, references, &[])
+    }
+
+    /// The same, with values for the variables that [`crate::Compiler::variable`] declared, in that order; `None` is unset.
+    pub fn with_variables(
+        bag: &'a AttributeBag<'a>,
+        references: &'a References,
+        variables: &'a [Option<Val<'a>>],
+    ) -> Self {
+        let beyond = references.len().saturating_sub(256).div_ceil(64);
+        let (seen_beyond, others, budget) = (vec![0; beyond], BTreeMap::new(), Budget::default());
+        Self {
+            bag,
+            references,
+            variables,
+            seen: [0; 4],
+            seen_beyond,
+            others,
+            budget,
+        }
     }
 
     /// The request.
     pub fn bag(&self) -> &'a AttributeBag<'a> {
-        self._bag
+        self.bag
     }
 
     /// Adds an attribute to the referenced set without evaluating anything (an index consulted it).
     pub fn touch(&mut self, attribute: AttributeId, key: Option<&str>) {
-        let _ = (attribute, key);
-        unimplemented!()
+        match self.references.id(attribute, key) {
+            Some(id) => self.touch_reference(id),
+            None => {
+                let others = self.others.entry(attribute).or_default();
+                match key {
+                    None => others.whole = true,
+                    Some(key) if !others.keys.contains(key) => {
+                        others.keys.insert(key.into());
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    /// The same for a reference known by number.
+    #[inline]
+    pub fn touch_reference(&mut self, id: ReferenceId) {
+        let (word, bit) = (id.0 as usize / 64, 1_u64 << (id.0 % 64));
+        match self.seen.get_mut(word) {
+            Some(seen) => *seen |= bit,
+            None => {
+                if let Some(seen) = self.seen_beyond.get_mut(word - 4) {
+                    *seen |= bit;
+                }
+            }
+        }
     }
 
     /// Everything read so far, each once and sorted, with whether the request has it. Keys found ambiguous count as present.
     pub fn referenced(&self) -> Vec<(Reference, bool)> {
-        unimplemented!()
+        let seen = |at: usize| {
+            let mut words = self.seen.iter().chain(&self.seen_beyond);
+            words
+                .nth(at / 64)
+                .is_some_and(|word| word & (1 << (at % 64)) != 0)
+        };
+        let named = self
+            .references
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| seen(*at));
+        let mut all: Vec<Reference> = named.map(|(_, reference)| reference.clone()).collect();
+        for (attribute, others) in &self.others {
+            let keys = others.keys.iter().map(|key| Some(Arc::from(&**key)));
+            let whole = others.whole.then_some(None);
+            all.extend(keys.chain(whole).map(|key| Reference {
+                attribute: *attribute,
+                key,
+            }));
+        }
+        all.sort();
+        all.into_iter()
+            .map(|reference| (reference.clone(), self.has(&reference)))
+            .collect()
+    }
+
+    pub(crate) fn variable(&self, index: usize) -> Option<Val<'a>> {
+        self.variables.get(index).cloned().flatten()
+    }
+
+    /// Notes that a key was read that no expression names literally.
+    pub(crate) fn touch_key(&mut self, attribute: AttributeId, key: &str) -> Result<(), EvalError> {
+        if self.references.id(attribute, Some(key)).is_none()
+            && !self
+                .others
+                .get(&attribute)
+                .is_some_and(|others| others.keys.contains(key))
+        {
+            self.budget.build(key.len() + 32)?;
+        }
+        self.touch(attribute, Some(key));
+        Ok(())
+    }
+
+    fn has(&self, reference: &Reference) -> bool {
+        match (self.bag.value(reference.attribute), &reference.key) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(Value::Map(map)), Some(key)) => map.lookup(key) != Entry::Absent,
+            (Some(Value::Dynamic(tree)), Some(key)) => tree.member(key).is_some(),
+            (Some(_), Some(_)) => false,
+        }
     }
 }

@@ -1,14 +1,29 @@
 //! A compiled expression.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use mixer_attributes::AttributeId;
 
-use crate::{EvalError, Evaluation, Kind, Val};
+use crate::budget::Budget;
+use crate::node::Node;
+use crate::{EvalError, Evaluation, Kind, Val, eval};
 
 /// A compiled expression: immutable, shared by threads, no I/O, bounded time.
 #[derive(Clone, Debug)]
-pub struct Expression {}
+pub struct Expression(Arc<Compiled>);
+
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) source: String,
+    pub(crate) kind: Kind,
+    /// The types its value may have where the checker could not tell; empty: any.
+    pub(crate) wanted: Vec<&'static str>,
+    pub(crate) node: Node,
+    pub(crate) reads: Vec<Read>,
+    pub(crate) unguarded: Vec<KeyPath>,
+    pub(crate) established: Vec<Vec<String>>,
+}
 
 /// A place where an expression reads an attribute, whether or not an evaluation gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,38 +47,73 @@ pub struct UnguardedKey {
     pub optional: String,
 }
 
+/// A read by its way: the attribute, then the keys.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyPath {
+    pub(crate) steps: Vec<String>,
+    pub(crate) span: Range<usize>,
+    pub(crate) text: String,
+    pub(crate) optional: String,
+}
+
+impl KeyPath {
+    /// Whether one of the tested ways leads over this one.
+    pub(crate) fn is_in(&self, tested: &[Vec<String>]) -> bool {
+        tested.iter().any(|way| way.starts_with(&self.steps))
+    }
+}
+
 impl Expression {
+    pub(crate) fn new(compiled: Compiled) -> Self {
+        Self(Arc::new(compiled))
+    }
+
     /// The text it was compiled from.
     pub fn source(&self) -> &str {
-        unimplemented!()
+        &self.0.source
     }
 
     /// Its static type.
     pub fn kind(&self) -> &Kind {
-        unimplemented!()
+        &self.0.kind
     }
 
     /// Every read in it, those of custom attributes' definitions included.
     pub fn reads(&self) -> &[Read] {
-        unimplemented!()
+        &self.0.reads
     }
 
     /// Reads of map keys with no `has()` or `in` test of that key earlier in the same `&&`. `earlier` are expressions that
     /// stand before this one in a list that means `&&`.
     pub fn unguarded_keys(&self, earlier: &[&Expression]) -> Vec<UnguardedKey> {
-        let _ = earlier;
-        unimplemented!()
+        let unguarded = self.0.unguarded.iter();
+        let unguarded = unguarded.filter(|path| {
+            !earlier
+                .iter()
+                .any(|before| path.is_in(&before.0.established))
+        });
+        let shown = |path: &KeyPath| UnguardedKey {
+            span: path.span.clone(),
+            text: path.text.clone(),
+            optional: path.optional.clone(),
+        };
+        unguarded.map(shown).collect()
     }
 
     /// Its value for one request.
     pub fn evaluate<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> Result<Val<'a>, EvalError> {
-        let _ = evaluation;
-        unimplemented!()
+        evaluation.budget = Budget::default();
+        let value = eval::evaluate(&self.0.node, evaluation)?;
+        if !self.0.wanted.is_empty() && !self.0.wanted.contains(&value.type_name()) {
+            let reason = format!("it is {}", value.type_name());
+            return Err(EvalError::Invalid(self.0.wanted[0], reason.into()));
+        }
+        Ok(value)
     }
 
     /// Its value as a condition; a value that is not a bool is an error.
     pub fn test<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> Result<bool, EvalError> {
-        let _ = evaluation;
-        unimplemented!()
+        evaluation.budget = Budget::default();
+        eval::test(&self.0.node, evaluation)
     }
 }

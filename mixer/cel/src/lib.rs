@@ -7,14 +7,23 @@
 //! The `cel` crate gives the grammar (its parser) and the oracle of the tests; its evaluator compiles regexes per call, has no
 //! types and no positions, and is not used here.
 
+mod budget;
+mod check;
+mod compare;
 mod compiler;
 mod error;
+mod eval;
 mod evaluation;
 mod expression;
+mod functions;
 mod kind;
+mod node;
+mod parse;
+mod pattern;
 mod reference;
 mod selector;
 mod template;
+mod tree;
 mod val;
 
 pub use compiler::{Compiler, Expect};
@@ -25,4 +34,4 @@ pub use kind::Kind;
 pub use reference::{Reference, ReferenceId, References};
 pub use selector::Selector;
 pub use template::Template;
-pub use val::Val;
+pub use val::{Blob, List, Map, Text, Val};

@@ -1,5 +1,6 @@
 //! What expressions read, interned for one set of documents.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mixer_attributes::AttributeId;
@@ -21,4 +22,47 @@ pub struct ReferenceId(pub(crate) u32);
 #[derive(Clone, Debug, Default)]
 pub struct References {
     pub(crate) list: Vec<Reference>,
+    whole: HashMap<AttributeId, ReferenceId>,
+    keys: HashMap<AttributeId, HashMap<Arc<str>, ReferenceId>>,
+}
+
+impl References {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The number of a reference, when some expression of the set can make it.
+    pub fn id(&self, attribute: AttributeId, key: Option<&str>) -> Option<ReferenceId> {
+        match key {
+            None => self.whole.get(&attribute).copied(),
+            Some(key) => self.keys.get(&attribute)?.get(key).copied(),
+        }
+    }
+
+    pub(crate) fn intern(&mut self, attribute: AttributeId, key: Option<&str>) -> ReferenceId {
+        if let Some(id) = self.id(attribute, key) {
+            return id;
+        }
+        let id = ReferenceId(self.list.len() as u32);
+        let key: Option<Arc<str>> = key.map(Arc::from);
+        match &key {
+            None => {
+                self.whole.insert(attribute, id);
+            }
+            Some(key) => {
+                self.keys
+                    .entry(attribute)
+                    .or_default()
+                    .insert(Arc::clone(key), id);
+            }
+        }
+        self.list.push(Reference { attribute, key });
+        id
+    }
 }

@@ -1,33 +1,146 @@
 //! Values in evaluation.
+//!
+//! A value is borrowed from the request or from the compiled expression wherever it was not built; copying one copies a
+//! reference. Lists and maps of the request are read where they lie.
 
-use mixer_attributes::OwnedValue;
+mod convert;
+mod list;
+mod map;
+mod text;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mixer_attributes::{Duration, Dynamic, Timestamp, Value};
+
+pub use list::List;
+pub(crate) use map::Looked;
+pub use map::Map;
+pub use text::{Blob, Text};
 
 /// A value of an evaluation; borrowed from the request or the expression where it was not built.
 #[derive(Clone, Debug)]
 pub enum Val<'a> {
+    /// null
+    Null,
+    /// true or false
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    Uint(u64),
+    /// An IEEE 754 double.
+    Double(f64),
     /// Text.
-    String(std::borrow::Cow<'a, str>),
+    String(Text<'a>),
+    /// Raw bytes.
+    Bytes(Blob<'a>),
+    /// A point in time.
+    Timestamp(Timestamp),
+    /// A span of time.
+    Duration(Duration),
+    /// An address.
+    Ip(IpAddr),
+    /// A network: an address and the number of leading bits that count.
+    Cidr(IpAddr, u8),
+    /// A type, by its name in CEL.
+    Type(&'static str),
+    /// A list.
+    List(List<'a>),
+    /// A map.
+    Map(Map<'a>),
+    /// A value that may be missing.
+    Optional(Option<Arc<Val<'a>>>),
 }
 
-impl Val<'_> {
-    /// As text, for quota keys, labels and messages: strings bare, numbers in decimal, bools as words, addresses and times in
-    /// their usual form, lists and maps as JSON.
-    pub fn to_text(&self) -> String {
-        unimplemented!()
+impl<'a> Val<'a> {
+    /// Borrowed text.
+    pub fn text(text: &'a str) -> Self {
+        Val::String(Text::Borrowed(text))
     }
 
-    /// As an integer (int, or uint that fits).
-    pub fn as_int(&self) -> Option<i64> {
-        unimplemented!()
+    /// The name of its type in CEL.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Val::Null => "null_type",
+            Val::Bool(_) => "bool",
+            Val::Int(_) => "int",
+            Val::Uint(_) => "uint",
+            Val::Double(_) => "double",
+            Val::String(_) => "string",
+            Val::Bytes(_) => "bytes",
+            Val::Timestamp(_) => "google.protobuf.Timestamp",
+            Val::Duration(_) => "google.protobuf.Duration",
+            Val::Ip(_) => "net.IP",
+            Val::Cidr(..) => "net.CIDR",
+            Val::Type(_) => "type",
+            Val::List(_) => "list",
+            Val::Map(_) => "map",
+            Val::Optional(_) => "optional_type",
+        }
     }
 
-    /// As a number (int, uint, double; durations in seconds).
-    pub fn as_number(&self) -> Option<f64> {
-        unimplemented!()
+    /// As text, when it is text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Val::String(text) => Some(text),
+            _ => None,
+        }
     }
 
-    /// As a typed adapter input; `None` for kinds attributes do not have (uint, null, optional, type, cidr).
-    pub fn to_owned_value(&self) -> Option<OwnedValue> {
-        unimplemented!()
+    /// As a truth, when it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Val::Bool(bit) => Some(*bit),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn some(value: Val<'a>) -> Self {
+        Val::Optional(Some(Arc::new(value)))
+    }
+}
+
+impl<'a> From<Value<'a>> for Val<'a> {
+    fn from(value: Value<'a>) -> Self {
+        match value {
+            Value::String(text) => Val::text(text),
+            Value::Int(number) => Val::Int(number),
+            Value::Double(number) => Val::Double(number),
+            Value::Bool(bit) => Val::Bool(bit),
+            Value::Bytes(bytes) => Val::Bytes(Blob::Borrowed(bytes)),
+            Value::Timestamp(time) => Val::Timestamp(time),
+            Value::Duration(span) => Val::Duration(span),
+            Value::Ip(address) => Val::Ip(address),
+            Value::List(items) => Val::List(List::strings(items)),
+            Value::Map(map) => Val::Map(Map::strings(map)),
+            Value::Dynamic(tree) => Val::from(tree),
+        }
+    }
+}
+
+impl<'a> From<&'a Dynamic> for Val<'a> {
+    fn from(tree: &'a Dynamic) -> Self {
+        match tree {
+            Dynamic::Null => Val::Null,
+            Dynamic::Bool(bit) => Val::Bool(*bit),
+            Dynamic::Int(number) => Val::Int(*number),
+            Dynamic::Double(number) => Val::Double(*number),
+            Dynamic::String(text) => Val::text(text),
+            Dynamic::List(items) => Val::List(List::dynamic(items)),
+            Dynamic::Map(members) => Val::Map(Map::dynamic(members)),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Val<'a> {
+    fn from(text: &'a str) -> Self {
+        Val::text(text)
+    }
+}
+
+impl From<String> for Val<'_> {
+    fn from(text: String) -> Self {
+        Val::String(Text::from(text))
     }
 }

@@ -4,6 +4,8 @@
 //! destinations. So the answer is kept under the values, and a decision among 10,000 policies costs one lookup more than one
 //! among ten. The values are hashed where they lie: a lookup allocates nothing.
 
+mod index;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, vocabulary};
 use quick_cache::Equivalent;
 
+use self::index::Index;
 use crate::digest::Digests;
 use crate::{Applicable, At, Fail, Mode, Policy, PolicySet, Protocol, Scope, Service, Telemetry};
 
@@ -23,6 +26,8 @@ pub(crate) struct Applicability {
     digests: Digests,
     /// Every attribute, or key of one, that decides what applies.
     reads: Vec<(AttributeId, Option<String>)>,
+    policies: Index,
+    telemetry: Index,
     /// Services declared tcp.
     tcp: HashSet<Arc<str>>,
     kept: Kept,
@@ -37,10 +42,9 @@ impl Applicability {
         telemetry: &[Telemetry],
         services: &[Arc<Service>],
     ) -> Self {
-        let selectors = policies
-            .iter()
-            .map(|policy| &policy.selector)
-            .chain(telemetry.iter().map(|document| &document.selector));
+        let of_policies = || policies.iter().map(|policy| &policy.selector);
+        let of_telemetry = || telemetry.iter().map(|document| &document.selector);
+        let selectors = of_policies().chain(of_telemetry());
         let mut reads: Vec<_> = selectors.flat_map(|selector| selector.reads()).collect();
         // What is declared tcp is told by the service's name.
         reads.push((vocabulary::DESTINATION_SERVICE, None));
@@ -53,6 +57,8 @@ impl Applicability {
         Self {
             digests,
             reads,
+            policies: Index::new(of_policies()),
+            telemetry: Index::new(of_telemetry()),
             tcp,
             kept: Kept(quick_cache::sync::Cache::new(MOST)),
         }
@@ -82,20 +88,21 @@ impl Applicability {
         if bag.value(vocabulary::CONTEXT_REPORTER).is_none() {
             bag.set(vocabulary::CONTEXT_REPORTER, Value::String(reporter(at)));
         }
-        let declared_tcp = match bag.value(vocabulary::DESTINATION_SERVICE) {
-            Some(Value::String(service)) => self.tcp.contains(service),
-            _ => false,
+        let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
+            Some(Value::String(service)) => Some(service),
+            _ => None,
         };
-        let applies = |policy: &Policy| policy.at == at && policy.selector.selects(&bag);
-        let policies: Vec<usize> = (0..set.policies.len())
-            .filter(|index| applies(&set.policies[*index]))
-            .collect();
-        let telemetry: Vec<usize> = (0..set.telemetry.len())
-            .filter(|index| {
-                set.telemetry[*index].says_something(at)
-                    && set.telemetry[*index].selector.selects(&bag)
-            })
-            .collect();
+        let declared_tcp = service.is_some_and(|service| self.tcp.contains(service));
+        let mut policies = self.policies.candidates(service);
+        policies.retain(|index| {
+            let policy = &set.policies[*index];
+            policy.at == at && policy.selector.selects(&bag)
+        });
+        let mut telemetry = self.telemetry.candidates(service);
+        telemetry.retain(|index| {
+            let document = &set.telemetry[*index];
+            document.says_something(at) && document.selector.selects(&bag)
+        });
         let scope = Scope {
             revision: self
                 .digests

@@ -10,6 +10,7 @@ use mixer_attributes::vocabulary::Producer;
 use mixer_cel::{Compiler, Expect, Expression, Kind, Problem, Selector, Template};
 
 use crate::diagnostics::Problems;
+use crate::fields::Fields;
 use crate::scalar::{Unique, scalar};
 use crate::suggest::nearest;
 use crate::yaml::{FLOW, Node, Scalar, Value};
@@ -53,14 +54,10 @@ impl Context<'_> {
         }
     }
 
-    /// A `for`; `span` is shown when there is none.
-    pub(crate) fn selector(&mut self, node: Option<&Node>, span: Span) -> Option<Selector> {
-        let Some(node) = node else {
-            self.problems
-                .error(span, "`for` is missing")
-                .help("say which destinations it is about: `for: destination.service == \"products.shop\"`, or `for: always`");
-            return None;
-        };
+    /// The `for` of a document.
+    pub(crate) fn selector(&mut self, fields: &Fields<'_>) -> Option<Selector> {
+        let help = "say which destinations it is about: `for: destination.service == \"products.shop\"`, or `for: always`";
+        let node = fields.need("for", "`for` is missing", help, &mut self.problems)?;
         let text = self.text(node, "`for`")?;
         match self.compiler.selector(text) {
             Ok(selector) => Some(selector),
@@ -157,7 +154,7 @@ impl Context<'_> {
             Some((Value::Map(entries), _)) => {
                 for entry in entries {
                     if let Some(expression) =
-                        self.expression(&entry.value, "an input", Producer::Check, Expect::Any)
+                        self.expression(&entry.value, "an input", Producer::Check, inputs())
                     {
                         let kind = expression.kind().clone();
                         given.push((
@@ -310,6 +307,23 @@ impl Context<'_> {
         }
         None
     }
+}
+
+/// What adapters can be given: what attributes can be.
+fn inputs() -> Expect {
+    let string = || Box::new(Kind::String);
+    Expect::OneOf(vec![
+        Kind::String,
+        Kind::Int,
+        Kind::Double,
+        Kind::Bool,
+        Kind::Bytes,
+        Kind::Timestamp,
+        Kind::Duration,
+        Kind::Ip,
+        Kind::List(string()),
+        Kind::Map(string(), string()),
+    ])
 }
 
 /// Whether quotes and brackets outside of quotes are closed.

@@ -23,6 +23,8 @@ pub(crate) struct Shape {
 #[derive(Debug)]
 pub(crate) struct Fields<'n> {
     entries: Vec<&'n Entry>,
+    /// Keys that unknown ones were taken for.
+    meant: Vec<&'static str>,
     /// The map.
     pub(crate) span: Span,
 }
@@ -64,6 +66,7 @@ impl<'n> Fields<'n> {
         problems: &mut Problems,
     ) -> Self {
         let entries: Vec<&Entry> = entries.collect();
+        let mut meant = Vec::new();
         for entry in &entries {
             if shape.keys.contains(&entry.key.as_str()) {
                 continue;
@@ -81,12 +84,17 @@ impl<'n> Fields<'n> {
             } else if let Some(near) =
                 nearest(&entry.key, shape.keys.iter().chain(shape.later).copied())
             {
+                meant.push(near);
                 error.help(format!("did you mean `{near}`?"));
             } else {
                 error.help(format!("known keys: {}", shape.keys.join(", ")));
             }
         }
-        Self { entries, span }
+        Self {
+            entries,
+            meant,
+            span,
+        }
     }
 
     /// The value of a key.
@@ -97,6 +105,28 @@ impl<'n> Fields<'n> {
     /// A key and its value.
     pub(crate) fn entry(&self, key: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|entry| entry.key == key).copied()
+    }
+
+    /// The value of a key that must be there; if it is not, `why` and `help` are said.
+    pub(crate) fn need(
+        &self,
+        key: &str,
+        why: &str,
+        help: &str,
+        problems: &mut Problems,
+    ) -> Option<&'n Node> {
+        if self.lacks(key) {
+            let error = problems.error(self.span, why);
+            if !help.is_empty() {
+                error.help(help);
+            }
+        }
+        self.get(key)
+    }
+
+    /// Whether a key is not there, not even misspelt (which is said already).
+    pub(crate) fn lacks(&self, key: &str) -> bool {
+        self.entry(key).is_none() && !self.meant.contains(&key)
     }
 
     /// The one key of `keys` that is there; `None`, with the reason said, when none or several are.
@@ -110,6 +140,9 @@ impl<'n> Fields<'n> {
             .iter()
             .filter_map(|key| self.entry(key).map(|entry| (*key, entry)));
         let Some(first) = found.next() else {
+            if keys.iter().any(|key| !self.lacks(key)) {
+                return None;
+            }
             let list = keys
                 .iter()
                 .map(|key| format!("`{key}`"))

@@ -30,7 +30,7 @@ mod yaml;
 pub use adapter::{AdapterDocument, Input};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use directory::Directory;
-pub use load::load;
+pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
 pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
@@ -40,6 +40,7 @@ pub use scope::{Applicable, Scope};
 pub use service::{Endpoint, Protocol, Service};
 pub use set::PolicySet;
 pub use sources::{FileId, Sources, Span};
+pub use suggest::nearest;
 pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 pub use testcase::{Expectation, GivenAnswer, Test, TestKind};
 pub use watch::Watcher;

@@ -7,6 +7,7 @@ mod given;
 mod mesh;
 mod policy;
 mod quota;
+mod request;
 mod rule;
 mod service;
 mod telemetry;
@@ -22,6 +23,8 @@ use crate::digest::Digests;
 use crate::scalar::Unique;
 use crate::{Diagnostic, Diagnostics, PolicySet, Sources, yaml};
 use document::{Document, DocumentKind};
+
+pub use request::request;
 
 /// Parses, checks and compiles. `Err` holds every problem found; warnings alone load and stay in [`PolicySet::warnings`].
 pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
@@ -136,7 +139,7 @@ fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Pr
                 .error(
                     document.span,
                     format!(
-                        "there is already a {} `{}`",
+                        "the {} `{}` is there already",
                         document.kind.key(),
                         document.name
                     ),

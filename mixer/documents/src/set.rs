@@ -34,8 +34,8 @@ pub struct PolicySet {
 
 impl PolicySet {
     /// What applies to the request or destination that `bag` describes, by its selector attributes alone; without
-    /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept; computing one is linear in the
-    /// number of documents.
+    /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept; computing one asks only the
+    /// documents that name its service or none.
     pub fn applicable(&self, at: At, bag: &AttributeBag<'_>) -> Arc<Applicable> {
         self.applicability.applicable(self, at, bag)
     }

@@ -1,10 +1,7 @@
 //! "Did you mean": the known name nearest to an unknown one.
 
 /// The candidate nearest to `given`, if one is near enough to be what was meant.
-pub(crate) fn nearest<'c>(
-    given: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn nearest<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let given: Vec<char> = given.chars().take(64).collect();
     let most = (given.len() / 3).clamp(1, 3);
     candidates

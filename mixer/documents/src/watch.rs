@@ -91,8 +91,13 @@ async fn read(paths: &Arc<[PathBuf]>) -> Reading {
     let paths = paths.clone();
     let reading = tokio::task::spawn_blocking(move || Sources::read(&paths)).await;
     reading.unwrap_or_else(|error| {
-        let list = vec![Diagnostic::directory(format!("reading the documents failed: {error}"))];
-        Err(Diagnostics { sources: Sources::default(), list })
+        let list = vec![Diagnostic::directory(format!(
+            "reading the documents failed: {error}"
+        ))];
+        Err(Diagnostics {
+            sources: Sources::default(),
+            list,
+        })
     })
 }
 
@@ -116,11 +121,19 @@ fn notifications(paths: &[PathBuf], noticed: Arc<Notify>) -> Option<RecommendedW
         let (watched, mode) = if path.is_dir() {
             (path.as_path(), RecursiveMode::Recursive)
         } else {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            (
+                parent.unwrap_or(Path::new(".")),
+                RecursiveMode::NonRecursive,
+            )
         };
         if let Err(error) = watcher.watch(watched, mode) {
-            tracing::warn!("changes in {} are noticed within {POLL:?}, not at once: {error}", watched.display());
+            tracing::warn!(
+                "changes in {} are noticed within {POLL:?}, not at once: {error}",
+                watched.display()
+            );
         }
     }
     Some(watcher)

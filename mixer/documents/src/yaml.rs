@@ -12,6 +12,8 @@ mod trap;
 
 pub(crate) use trap::FLOW;
 
+use std::collections::HashSet;
+
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
 
 use crate::diagnostics::Problems;
@@ -131,8 +133,8 @@ struct Builder<'a> {
 /// A collection whose end has not come.
 enum Open {
     List(Vec<Node>),
-    /// Entries, and the key that waits for its value.
-    Map(Vec<Entry>, Option<(String, Span)>),
+    /// Entries, their keys, and the key that waits for its value.
+    Map(Vec<Entry>, HashSet<String>, Option<(String, Span)>),
 }
 
 struct Level {
@@ -216,7 +218,7 @@ impl Builder<'_> {
                 Event::MappingStart(style, ..) => {
                     let flow = style == StructureStyle::Flow;
                     levels.push(Level {
-                        open: Open::Map(Vec::new(), None),
+                        open: Open::Map(Vec::new(), HashSet::new(), None),
                         start: range.start,
                         flow,
                         wrong,
@@ -273,7 +275,7 @@ impl Builder<'_> {
     fn put(&mut self, level: &mut Level, node: Node) {
         match &mut level.open {
             Open::List(items) => items.push(node),
-            Open::Map(_, waiting @ None) => {
+            Open::Map(_, _, waiting @ None) => {
                 let key = match node.value {
                     Value::Scalar(scalar) => scalar.text,
                     Value::Null => String::new(),
@@ -291,7 +293,7 @@ impl Builder<'_> {
                 };
                 *waiting = Some((key, node.span));
             }
-            Open::Map(entries, waiting) => {
+            Open::Map(entries, keys, waiting) => {
                 let Some((key, span)) = waiting.take() else {
                     return;
                 };
@@ -299,7 +301,7 @@ impl Builder<'_> {
                     self.problems
                         .error(span, "YAML merge keys are not supported")
                         .help("write the keys out");
-                } else if entries.iter().any(|entry| entry.key == key) {
+                } else if !keys.insert(key.clone()) {
                     self.problems
                         .error(span, format!("the key `{key}` is given twice"));
                 } else {
@@ -319,7 +321,7 @@ impl Builder<'_> {
                 let last = items.last().map(|item| item.span.end);
                 (Value::List(items), last)
             }
-            Open::Map(entries, _) => {
+            Open::Map(entries, ..) => {
                 let last = entries
                     .last()
                     .map(|entry| entry.value.span.end.max(entry.span.end));

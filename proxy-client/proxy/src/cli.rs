@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -57,6 +58,9 @@ pub struct Flags {
     /// Where the standard metrics are shown.
     #[arg(long, value_name = "WHERE")]
     metrics: Option<String>,
+    /// Milliseconds for a question to Mixer, all tries together; then the destination's `fail` decides.
+    #[arg(long, value_name = "MS", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    check_timeout_ms: u64,
 }
 
 impl Flags {
@@ -97,6 +101,7 @@ impl Flags {
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
         (config.app, config.inbound, config.outbound, config.admin) = (app, inbound, outbound, admin);
         config.workers = self.workers;
+        config.limits.check = Duration::from_millis(self.check_timeout_ms);
         // An address that cannot be read was reported; that it is missing is no second problem.
         if problems.is_empty() {
             problems = config.validate();

@@ -64,6 +64,8 @@ pub struct Limits {
     pub upstream_http2: usize,
     /// Servers tried when connections fail: 3.
     pub connect_tries: usize,
+    /// For a question to Mixer, all tries together: 150 ms. Then the destination's `fail` decides.
+    pub check: Duration,
     /// For requests in flight when the proxy ends: 10 s.
     pub drain: Duration,
 }
@@ -141,6 +143,7 @@ impl Default for Limits {
             upstream_idle_for: Duration::from_secs(30),
             upstream_http2: 16,
             connect_tries: 3,
+            check: Duration::from_millis(150),
             drain: Duration::from_secs(10),
         }
     }

@@ -18,6 +18,8 @@ pub(crate) enum Malformed {
     NoHost,
     #[error("the request's host is malformed")]
     BadHost,
+    #[error("the request's target is neither a path nor a URL")]
+    Target,
     #[error("CONNECT is not supported")]
     Connect,
 }

@@ -207,6 +207,10 @@ fn settle_host(parts: &mut Parts) -> Result<Option<HeaderValue>, Malformed> {
     if parts.method == Method::CONNECT {
         return Err(Malformed::Connect);
     }
+    // `GET admin HTTP/1.1`: a host alone is the target of CONNECT only (RFC 9112 section 3.2.3).
+    if parts.uri.scheme().is_none() && parts.uri.authority().is_some() && parts.version < Version::HTTP_2 {
+        return Err(Malformed::Target);
+    }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next().cloned();
     if hosts.next().is_some() {

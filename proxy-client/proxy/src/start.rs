@@ -189,6 +189,8 @@ fn start_client(config: &Config, clock: &Clock, random: &Arc<Random>, tasks: &Ta
     let Control::Mixer(mixer) = &config.control else { return None };
     let instance = format!("{}-{:016x}", config.service.as_deref().unwrap_or("outbound"), random.next());
     let mut client = mixer_client::Config::new(mixer.clone(), instance);
+    // Two tries, and what the second needs to fail in time to say so.
+    (client.total_timeout, client.try_timeout) = (config.limits.check, config.limits.check.mul_f64(0.4));
     if let Some(service) = &config.service {
         client.inbound.set(name::DESTINATION_SERVICE, OwnedValue::String(service.clone()));
         set_if(&mut client.inbound, name::DESTINATION_NAMESPACE, config.own_namespace().map(|n| OwnedValue::String(n.to_owned())));

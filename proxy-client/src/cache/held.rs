@@ -27,9 +27,12 @@ pub(super) enum Held {
     Ambiguous,
     Text(Box<str>),
     Tree(Dynamic),
-    Map(Box<[(Box<str>, Option<Box<str>>)]>),
+    Map(Box<[HeldEntry]>),
     Other(OwnedValue),
 }
+
+/// A key of a map and its value; `None` for a key given twice.
+type HeldEntry = (Box<str>, Option<Box<str>>);
 
 impl Found<'_> {
     /// Whether the request has it, be it twice.

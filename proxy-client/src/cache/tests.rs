@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mixer_attributes::{Dynamic, Entry as MapEntry, OwnedBag, OwnedValue, StringMap, Value, vocabulary};
+use mixer_attributes::{
+    Dynamic, Entry as MapEntry, OwnedBag, OwnedValue, StringMap, Value, vocabulary,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -31,7 +33,10 @@ impl StringMap for Query {
     }
 
     fn entries(&self) -> Vec<(Cow<'_, str>, MapEntry<'_>)> {
-        self.0.keys().map(|key| (Cow::Borrowed(&**key), self.lookup(key))).collect()
+        self.0
+            .keys()
+            .map(|key| (Cow::Borrowed(&**key), self.lookup(key)))
+            .collect()
     }
 }
 
@@ -52,7 +57,7 @@ enum Policy {
     Read(Reference, Vec<(usize, Policy)>, Box<Policy>),
 }
 
-/// Decides, and says what was read. What is found is told apart the way a policy would: by what it shows.
+/// Decides, and says what was read.
 fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
     let mut read = Vec::new();
     let mut policy = policy;
@@ -60,10 +65,12 @@ fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
         match policy {
             Policy::Decide(number) => break *number,
             Policy::Read(reference, branches, otherwise) => {
-                let found = reference.find(bag);
-                read.push((reference.clone(), found.is_present()));
-                let shown = shown(&found);
-                let branch = branches.iter().find(|(byte, _)| shown.bytes().map(usize::from).sum::<usize>() % 4 == *byte);
+                let (seen, present) = seen(reference, bag);
+                read.push((reference.clone(), present));
+                let branch_of = |text: &str| text.bytes().map(usize::from).sum::<usize>() % 4;
+                let branch = branches
+                    .iter()
+                    .find(|(number, _)| branch_of(&seen) == *number);
                 policy = branch.map_or(&**otherwise, |(_, next)| next);
             }
         }
@@ -71,27 +78,48 @@ fn decide(policy: &Policy, bag: &AttributeBag<'_>) -> Decided {
     decided(number, read)
 }
 
-fn shown(found: &held::Found<'_>) -> String {
-    match found {
-        held::Found::Unset => "unset".to_owned(),
-        held::Found::NoKey => "no key".to_owned(),
-        held::Found::Ambiguous => "twice".to_owned(),
-        held::Found::Text(text) => format!("{text:?}"),
-        held::Found::Tree(tree) => format!("{tree:?}"),
-        held::Found::Other(value) => format!("{value}"),
+/// What a policy sees at a reference, read without the cache's own reader: what differs here may decide differently.
+fn seen(reference: &Reference, bag: &AttributeBag<'_>) -> (String, bool) {
+    match (bag.value(reference.attribute), reference.key.as_deref()) {
+        (None, _) => ("error: no such attribute".to_owned(), false),
+        (Some(value), None) => (value.to_string(), true),
+        (Some(Value::Map(map)), Some(key)) => match map.lookup(key) {
+            MapEntry::Absent => ("error: no such key".to_owned(), false),
+            MapEntry::Ambiguous => ("error: given twice".to_owned(), true),
+            MapEntry::Value(text) => (text.into_owned(), true),
+        },
+        (Some(Value::Dynamic(tree)), Some(key)) => match tree.member(key) {
+            None => ("error: no such key".to_owned(), false),
+            Some(member) => (format!("{member:?}"), true),
+        },
+        (Some(value), Some(_)) => (value.to_string(), true),
     }
 }
 
 fn decided(number: u8, read: Vec<(Reference, bool)>) -> Decided {
     let mut answer = crate::standing::Standing::new().nothing();
-    answer.verdict = if number.is_multiple_of(2) { Verdict::Allow } else { Verdict::Deny };
+    answer.verdict = if number.is_multiple_of(2) {
+        Verdict::Allow
+    } else {
+        Verdict::Deny
+    };
     answer.because = Because::Matched;
     answer.rule = number.to_string().into();
-    Decided { answer, revision: "r".into(), charges: Arc::default(), read: Some(read), valid_for: None, valid_uses: 0 }
+    Decided {
+        answer,
+        revision: "r".into(),
+        charges: Arc::default(),
+        read: Some(read),
+        valid_for: None,
+        valid_uses: 0,
+    }
 }
 
 fn reference(attribute: mixer_attributes::AttributeId, key: Option<&str>) -> Reference {
-    Reference { attribute, key: key.map(Into::into) }
+    Reference {
+        attribute,
+        key: key.map(Into::into),
+    }
 }
 
 fn references() -> impl Strategy<Value = Reference> {
@@ -115,8 +143,14 @@ fn references() -> impl Strategy<Value = Reference> {
 fn policies() -> impl Strategy<Value = Policy> {
     let leaf = (0u8..4).prop_map(Policy::Decide);
     leaf.prop_recursive(6, 64, 4, |inner| {
-        (references(), prop::collection::vec((0usize..4, inner.clone()), 0..4), inner)
-            .prop_map(|(reference, branches, otherwise)| Policy::Read(reference, branches, Box::new(otherwise)))
+        (
+            references(),
+            prop::collection::vec((0usize..4, inner.clone()), 0..4),
+            inner,
+        )
+            .prop_map(|(reference, branches, otherwise)| {
+                Policy::Read(reference, branches, Box::new(otherwise))
+            })
     })
 }
 
@@ -132,12 +166,17 @@ fn trees() -> impl Strategy<Value = Dynamic> {
         texts().prop_map(Dynamic::String),
         prop::collection::vec(texts().prop_map(Dynamic::String), 0..3).prop_map(Dynamic::List),
     ];
-    prop::collection::btree_map(texts(), member, 0..3).prop_map(|members| Dynamic::Map(members.into_iter().collect()))
+    prop::collection::btree_map(texts(), member, 0..3)
+        .prop_map(|members| Dynamic::Map(members.into_iter().collect()))
 }
 
 fn requests() -> impl Strategy<Value = Request> {
     let headers = prop::option::of(prop::collection::btree_map(texts(), texts(), 0..3));
-    let query = prop::option::of(prop::collection::btree_map(texts(), prop::collection::vec(texts(), 1..3), 0..3));
+    let query = prop::option::of(prop::collection::btree_map(
+        texts(),
+        prop::collection::vec(texts(), 1..3),
+        0..3,
+    ));
     let plain = (
         prop::option::of(texts()),
         prop::option::of(0i64..2),
@@ -146,22 +185,30 @@ fn requests() -> impl Strategy<Value = Request> {
         prop::option::of(prop::collection::vec(texts(), 0..3)),
         prop::option::of(trees()),
     );
-    (plain, headers, query).prop_map(|((method, size, mtls, ip, audiences, claims), headers, query)| {
-        let mut bag = OwnedBag::new();
-        let mut set = |id, value: Option<OwnedValue>| {
-            if let Some(value) = value {
-                bag.set(id, value);
+    (plain, headers, query).prop_map(
+        |((method, size, mtls, ip, audiences, claims), headers, query)| {
+            let mut bag = OwnedBag::new();
+            let mut set = |id, value: Option<OwnedValue>| {
+                if let Some(value) = value {
+                    bag.set(id, value);
+                }
+            };
+            set(vocabulary::REQUEST_METHOD, method.map(OwnedValue::String));
+            set(vocabulary::REQUEST_SIZE, size.map(OwnedValue::Int));
+            set(vocabulary::CONNECTION_MTLS, mtls.map(OwnedValue::Bool));
+            set(
+                vocabulary::SOURCE_IP,
+                ip.map(|ip| OwnedValue::Ip(ip.parse().unwrap())),
+            );
+            set(vocabulary::AUTH_AUDIENCES, audiences.map(OwnedValue::List));
+            set(vocabulary::AUTH_CLAIMS, claims.map(OwnedValue::Dynamic));
+            set(vocabulary::REQUEST_HEADERS, headers.map(OwnedValue::Map));
+            Request {
+                bag,
+                query: query.map(Query),
             }
-        };
-        set(vocabulary::REQUEST_METHOD, method.map(OwnedValue::String));
-        set(vocabulary::REQUEST_SIZE, size.map(OwnedValue::Int));
-        set(vocabulary::CONNECTION_MTLS, mtls.map(OwnedValue::Bool));
-        set(vocabulary::SOURCE_IP, ip.map(|ip| OwnedValue::Ip(ip.parse().unwrap())));
-        set(vocabulary::AUTH_AUDIENCES, audiences.map(OwnedValue::List));
-        set(vocabulary::AUTH_CLAIMS, claims.map(OwnedValue::Dynamic));
-        set(vocabulary::REQUEST_HEADERS, headers.map(OwnedValue::Map));
-        Request { bag, query: query.map(Query) }
-    })
+        },
+    )
 }
 
 proptest! {
@@ -213,12 +260,18 @@ proptest! {
 
 fn method(name: &str) -> Request {
     let mut bag = OwnedBag::new();
-    bag.set(vocabulary::REQUEST_METHOD, OwnedValue::String(name.to_owned()));
+    bag.set(
+        vocabulary::REQUEST_METHOD,
+        OwnedValue::String(name.to_owned()),
+    );
     Request { bag, query: None }
 }
 
 fn about_method(present: bool) -> Decided {
-    decided(0, vec![(reference(vocabulary::REQUEST_METHOD, None), present)])
+    decided(
+        0,
+        vec![(reference(vocabulary::REQUEST_METHOD, None), present)],
+    )
 }
 
 #[test]
@@ -231,10 +284,38 @@ fn answers_that_may_not_be_used_again_are_not_kept() {
     };
     let cases = [
         ("good", about_method(true), true),
-        ("no time", Decided { valid_for: Some(Duration::ZERO), ..about_method(true) }, false),
-        ("one use", Decided { valid_uses: 1, ..about_method(true) }, false),
-        ("two uses", Decided { valid_uses: 2, ..about_method(true) }, true),
-        ("read by name", Decided { read: None, ..about_method(true) }, false),
+        (
+            "no time",
+            Decided {
+                valid_for: Some(Duration::ZERO),
+                ..about_method(true)
+            },
+            false,
+        ),
+        (
+            "one use",
+            Decided {
+                valid_uses: 1,
+                ..about_method(true)
+            },
+            false,
+        ),
+        (
+            "two uses",
+            Decided {
+                valid_uses: 2,
+                ..about_method(true)
+            },
+            true,
+        ),
+        (
+            "read by name",
+            Decided {
+                read: None,
+                ..about_method(true)
+            },
+            false,
+        ),
         ("presence differs", about_method(false), false),
         ("spent quota", because(Because::Quota), false),
         ("could not be asked", because(Because::Unavailable), false),
@@ -243,7 +324,11 @@ fn answers_that_may_not_be_used_again_are_not_kept() {
     for (name, decided, kept) in cases {
         let (cache, shapes, request) = (CheckCache::new(16), Shapes::new(), method("GET"));
         cache.keep(1, &shapes, &request.bag(), &decided, clock.now());
-        assert_eq!(cache.find(1, &shapes, &request.bag(), &clock).is_some(), kept, "{name}");
+        assert_eq!(
+            cache.find(1, &shapes, &request.bag(), &clock).is_some(),
+            kept,
+            "{name}"
+        );
     }
 }
 
@@ -252,14 +337,26 @@ fn an_answer_is_used_as_long_and_as_often_as_it_says() {
     let (clock, hand) = Clock::manual();
     let (cache, shapes, request) = (CheckCache::new(16), Shapes::new(), method("GET"));
     let found = || cache.find(1, &shapes, &request.bag(), &clock).is_some();
-    let timed = Decided { valid_for: Some(Duration::from_secs(5)), ..about_method(true) };
+    let timed = Decided {
+        valid_for: Some(Duration::from_secs(5)),
+        ..about_method(true)
+    };
     cache.keep(1, &shapes, &request.bag(), &timed, clock.now());
     hand.advance(Duration::from_millis(4_999));
     assert!(found());
     hand.advance(Duration::from_millis(1));
     assert!(!found());
     // The use that brought the answer was the first of three.
-    cache.keep(1, &shapes, &request.bag(), &Decided { valid_uses: 3, ..about_method(true) }, clock.now());
+    cache.keep(
+        1,
+        &shapes,
+        &request.bag(),
+        &Decided {
+            valid_uses: 3,
+            ..about_method(true)
+        },
+        clock.now(),
+    );
     assert_eq!([found(), found(), found()], [true, true, false]);
 }
 
@@ -285,10 +382,19 @@ fn the_newest_shapes_are_kept_and_the_others_counted() {
     let (clock, _hand) = Clock::manual();
     let (cache, shapes) = (CheckCache::new(1_024), Shapes::new());
     let mut request = method("GET");
-    request.bag.set(vocabulary::REQUEST_HEADERS, OwnedValue::Map(BTreeMap::new()));
+    request.bag.set(
+        vocabulary::REQUEST_HEADERS,
+        OwnedValue::Map(BTreeMap::new()),
+    );
     for number in 0..MOST_SHAPES + 3 {
         let header = reference(vocabulary::REQUEST_HEADERS, Some(&format!("h{number}")));
-        cache.keep(1, &shapes, &request.bag(), &decided(0, vec![(header, false)]), clock.now());
+        cache.keep(
+            1,
+            &shapes,
+            &request.bag(),
+            &decided(0, vec![(header, false)]),
+            clock.now(),
+        );
     }
     assert_eq!(cache.shapes_forgotten(), 3);
     let mut count = 0;
@@ -307,5 +413,9 @@ fn large_values_take_the_room_of_many() {
         let request = method(&format!("{number}{}", "x".repeat(8_192)));
         cache.keep(1, &shapes, &request.bag(), &about_method(true), clock.now());
     }
-    assert!(cache.len() <= 8, "{} answers of 8 KiB in 64 KiB", cache.len());
+    assert!(
+        cache.len() <= 8,
+        "{} answers of 8 KiB in 64 KiB",
+        cache.len()
+    );
 }

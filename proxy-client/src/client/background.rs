@@ -29,6 +29,8 @@ const LAST_TRIES: Duration = Duration::from_millis(50);
 impl Inner {
     /// Holds a Watch stream, and opens it again whenever it ends.
     pub(super) async fn watch(self: Arc<Self>, request: Bytes) {
+        // However this ends, answers must not be taken for confirmed for ever.
+        let _lost = LoseWatch(&self);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
         let watching = async {
             loop {
@@ -40,7 +42,6 @@ impl Inner {
             }
         };
         self.until_closing(watching).await;
-        self.lose_watch();
     }
 
     /// Takes states until the stream ends; why it did.
@@ -113,7 +114,9 @@ impl Inner {
 
     async fn refill(self: Arc<Self>, ask: Ask) {
         let sent = self.clock.now();
-        match self.ask_quota(std::slice::from_ref(&ask)).await.as_deref() {
+        let until = sent + self.calls.total_timeout();
+        let answered = self.ask_quota(std::slice::from_ref(&ask), until).await;
+        match answered.as_deref() {
             Ok([grant]) => {
                 let taken = grant.outcome == Outcome::Granted;
                 self.leases
@@ -126,7 +129,8 @@ impl Inner {
     /// Gives tokens back. If that fails they are lost until their lease ends: they may have been counted.
     pub(super) async fn give_back(&self, unused: Vec<Ask>) {
         for asks in unused.chunks(MOST_GIVEN) {
-            if let Err(failure) = self.ask_quota(asks).await {
+            let until = self.clock.now() + self.calls.total_timeout();
+            if let Err(failure) = self.ask_quota(asks, until).await {
                 tracing::debug!(
                     counters = asks.len(),
                     "leases could not be given back: {}",
@@ -176,5 +180,13 @@ impl Inner {
             _ = closing.wait_for(|closing| *closing) => {}
             () = work => {}
         }
+    }
+}
+
+struct LoseWatch<'a>(&'a Inner);
+
+impl Drop for LoseWatch<'_> {
+    fn drop(&mut self) {
+        self.0.lose_watch();
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Taken {
     /// Paid from what is held; putting the lot back undoes it.
     Paid(Lot),
     /// Not enough is held.
-    Ask(Ask),
+    Short,
     /// It was refused not long ago and cannot be granted before this has passed.
     Refused(Option<Duration>),
 }
@@ -86,7 +86,7 @@ impl Counter {
         }
     }
 
-    pub(super) fn take(&mut self, charge: &Charge, ask_timeout: Duration, now: Instant) -> Taken {
+    pub(super) fn take(&mut self, charge: &Charge, now: Instant) -> Taken {
         if self.tier != charge.tier {
             self.tier = charge.tier.clone();
         }
@@ -102,21 +102,47 @@ impl Counter {
             self.last_used = now;
             return Taken::Refused((!refused.for_ever).then(|| refused.until.since(now)));
         }
+        Taken::Short
+    }
+
+    /// The ask for a charge that what is held does not cover.
+    pub(super) fn ask_for(&mut self, charge: &Charge, timeout: Duration, now: Instant) -> Ask {
         self.spent(charge.cost, now);
         let lease = charge.leased && self.may_ask(now);
-        Taken::Ask(self.ask(charge.cost, lease, ask_timeout, now))
+        self.ask(charge.cost, lease, timeout, now)
     }
 
     /// An ask for more, when less than half of a lease is left.
     pub(super) fn refill(
         &mut self,
         charge: &Charge,
-        ask_timeout: Duration,
+        timeout: Duration,
         now: Instant,
     ) -> Option<Ask> {
-        let low = self.lease > 1 && self.tokens() < self.lease.div_ceil(2);
-        let wanted = low && charge.leased && self.refused.is_none() && self.may_ask(now);
-        wanted.then(|| self.ask(0, true, ask_timeout, now))
+        let wanted = self.lease > 1 && charge.leased && self.wants_lease(now);
+        wanted.then(|| self.ask(0, true, timeout, now))
+    }
+
+    /// The rate to tell with a Check, so that its answer brings a lease: only when one is wanted.
+    pub(super) fn rate_for_lease(&mut self, timeout: Duration, now: Instant) -> Option<f64> {
+        self.expire(now);
+        let rate = self.rate(now);
+        let wanted = rate > 0.0 && self.wants_lease(now);
+        wanted.then(|| {
+            self.asking_until = Some(now + timeout);
+            rate
+        })
+    }
+
+    /// Gives the surplus back when it is more than a lease.
+    pub(super) fn overflow(&mut self, now: Instant) -> Option<Ask> {
+        let surplus = self
+            .surplus
+            .take_if(|surplus| surplus.tokens > self.lease)?;
+        Some(Ask {
+            unused: surplus.tokens,
+            ..self.ask(0, false, Duration::ZERO, now)
+        })
     }
 
     /// Counts tokens that this client spends.
@@ -160,14 +186,17 @@ impl Counter {
                 // Counted from when it was asked for: Mixer cannot have granted it earlier.
                 let until = sent + grant.lease_for;
                 if taken && grant.lease > 0 && until > now {
+                    self.asking_until = None;
                     self.expire(now);
+                    // A small grant, as a store makes near its limit, takes nothing away from what is held.
+                    let most = self.tokens().max(grant.lease);
                     self.lots.push_back(Lot {
                         tokens: grant.lease,
                         until,
                     });
                     self.lease = grant.lease;
                     self.join();
-                    self.set_aside();
+                    self.set_aside(most);
                 } else if taken && grant.lease == 0 {
                     self.lease = 0;
                 }
@@ -221,16 +250,10 @@ impl Counter {
         self.expire(now);
         let unused = self.tokens() + self.surplus.take().map_or(0, |lot| lot.tokens);
         self.lots.clear();
-        let (counter, tier) = (self.id.clone(), self.tier.clone());
-        let ask = Ask {
-            counter,
-            tier,
-            cost: 0,
-            lease: false,
-            per_second: self.rate(now),
+        (unused > 0).then(|| Ask {
             unused,
-        };
-        (unused > 0).then_some(ask)
+            ..self.ask(0, false, Duration::ZERO, now)
+        })
     }
 
     /// Whether forgetting it would lose something.
@@ -248,14 +271,19 @@ impl Counter {
         self.lots.iter().map(|lot| lot.tokens).sum()
     }
 
+    fn wants_lease(&self, now: Instant) -> bool {
+        let low = self.tokens() < self.lease.max(1).div_ceil(2);
+        low && self.refused.is_none() && self.may_ask(now)
+    }
+
     fn may_ask(&self, now: Instant) -> bool {
         self.asking_until.is_none_or(|until| now >= until)
     }
 
-    fn ask(&mut self, cost: u64, lease: bool, ask_timeout: Duration, now: Instant) -> Ask {
+    fn ask(&mut self, cost: u64, lease: bool, timeout: Duration, now: Instant) -> Ask {
         if lease {
             // Ends by itself, since the request that asks may be dropped.
-            self.asking_until = Some(now + ask_timeout);
+            self.asking_until = Some(now + timeout);
         }
         let unused = if lease {
             self.surplus.take().map_or(0, |lot| lot.tokens)
@@ -311,9 +339,9 @@ impl Counter {
         }
     }
 
-    /// Moves what is held beyond one lease to the surplus, the newest first.
-    fn set_aside(&mut self) {
-        let mut beyond = self.tokens().saturating_sub(self.lease);
+    /// Moves what is held beyond `most` to the surplus, the newest first.
+    fn set_aside(&mut self, most: u64) {
+        let mut beyond = self.tokens().saturating_sub(most);
         while beyond > 0 {
             let Some(lot) = self.lots.back_mut() else {
                 return;

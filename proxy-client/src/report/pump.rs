@@ -1,12 +1,12 @@
 //! Sends batches, one at a time, each until it is acknowledged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mixer_proto::v1;
 use mixer_runtime::{Backoff, Random};
-use std::sync::atomic::Ordering;
 use tonic::Code;
 
 use super::Collected;

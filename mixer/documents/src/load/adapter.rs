@@ -47,15 +47,15 @@ fn adapter(
     problems: &mut Problems,
 ) -> Option<AdapterDocument> {
     let fields = document.fields(SHAPE, problems)?;
-    let kind = match fields.get("type") {
-        Some(node) => name(node, "`type`", problems).unwrap_or_default(),
-        None => {
-            problems
-                .error(document.span, "an adapter needs a `type`")
-                .help("such as `type: list`");
-            ""
-        }
-    };
+    let kind = fields.need(
+        "type",
+        "an adapter needs a `type`",
+        "such as `type: list`",
+        problems,
+    );
+    let kind = kind
+        .and_then(|node| name(node, "`type`", problems))
+        .unwrap_or_default();
     let mut places = Vec::new();
     let config = match fields.get("config") {
         Some(node) => json(node, String::new(), &mut places, problems),

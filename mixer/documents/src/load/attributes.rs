@@ -54,6 +54,7 @@ pub(super) fn read<'d, 'n: 'd>(
     let mut reading = Reading {
         vocabulary: Vocabulary::new(),
         defined: Vec::new(),
+        places: Vec::new(),
         names: Unique::default(),
     };
     let nodes = documents.filter_map(|document| document.node());
@@ -62,7 +63,10 @@ pub(super) fn read<'d, 'n: 'd>(
             reading.add(item, sources, problems);
         }
     }
-    let compiler = reading.compiler();
+    let (compiler, refused) = reading.compiler();
+    for (place, why) in refused {
+        problems.error(place, why);
+    }
     Declared {
         vocabulary: reading.vocabulary,
         compiler,
@@ -72,43 +76,50 @@ pub(super) fn read<'d, 'n: 'd>(
 
 struct Reading {
     vocabulary: Vocabulary,
-    /// All of them compile.
     defined: Vec<(String, String)>,
+    /// Where each definition is.
+    places: Vec<Span>,
     names: Unique,
 }
 
 impl Reading {
-    fn compiler(&self) -> Compiler {
+    /// A compiler that knows the definitions so far, and those that it refuses: each compiled when it was added, but together
+    /// they may still nest too deep.
+    fn compiler(&self) -> (Compiler, Vec<(Span, String)>) {
         let mut compiler = Compiler::new(self.vocabulary.clone());
-        for (name, from) in &self.defined {
-            if let Some(attribute) = self.vocabulary.by_name(name) {
-                // It was compiled against the same vocabulary when it was added.
-                let _ = compiler.define(attribute.id, from);
+        let mut refused = Vec::new();
+        for ((name, from), place) in self.defined.iter().zip(&self.places) {
+            let Some(attribute) = self.vocabulary.by_name(name) else {
+                continue;
+            };
+            if let Err(problems) = compiler.define(attribute.id, from) {
+                refused.extend(
+                    problems
+                        .into_iter()
+                        .map(|problem| (*place, problem.message)),
+                );
             }
         }
-        compiler
+        (compiler, refused)
     }
 
     fn add(&mut self, node: &Node, sources: &Sources, problems: &mut Problems) {
         let Some(fields) = Fields::of(node, SHAPE, problems) else {
             return;
         };
-        let kind = match fields.get("type") {
-            Some(node) => word(node, "`type`", &TYPES, &[], problems),
-            None => {
-                problems
-                    .error(node.span, "an attribute needs a `type`")
-                    .help("such as `type: string`");
-                None
-            }
-        };
+        let kind = fields.need(
+            "type",
+            "an attribute needs a `type`",
+            "such as `type: string`",
+            problems,
+        );
+        let kind = kind.and_then(|node| word(node, "`type`", &TYPES, &[], problems));
         let meaning = fields
             .get("meaning")
             .and_then(|node| scalar(node, "`meaning`", problems));
-        let Some(name_node) = fields.get("name") else {
-            problems
-                .error(node.span, "an attribute needs a `name`")
-                .help("such as `name: cart.size`");
+        let help = "such as `name: cart.size`";
+        let Some(name_node) = fields.need("name", "an attribute needs a `name`", help, problems)
+        else {
             return;
         };
         let Some(name) = name(name_node, "`name`", problems) else {
@@ -126,8 +137,11 @@ impl Reading {
         };
         let meaning = meaning.map_or("", |meaning| &meaning.text);
         self.vocabulary.declare(name, kind, producer, meaning);
-        if let Some(Value::Scalar(text)) = from.map(|from| &from.value) {
+        if let Some(from) = from
+            && let Value::Scalar(text) = &from.value
+        {
             self.defined.push((name.to_owned(), text.text.clone()));
+            self.places.push(from.span);
         }
     }
 
@@ -143,7 +157,7 @@ impl Reading {
         let mut context = Context {
             sources,
             problems: std::mem::take(problems),
-            compiler: self.compiler(),
+            compiler: self.compiler().0,
             adapters: Vec::new(),
             adapter_names: Default::default(),
             quota_ids: Unique::default(),

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, Vocabulary, vocabulary};
 
 use super::{adapter::plain, mesh::is_header_name};
-use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::scalar::{boolean, list, scalar, span, timestamp};
 use crate::suggest::nearest;
@@ -18,7 +17,7 @@ pub(super) fn read(
     node: &Node,
     vocabulary: &Vocabulary,
     defined: &[(String, String)],
-    context: &mut Context<'_>,
+    problems: &mut Problems,
 ) -> OwnedBag {
     let given = Given {
         vocabulary,
@@ -26,8 +25,7 @@ pub(super) fn read(
     };
     let mut bag = OwnedBag::new();
     if !matches!(node.value, Value::Map(_) | Value::Wrong) {
-        context
-            .problems
+        problems
             .error(
                 node.span,
                 format!(
@@ -37,7 +35,7 @@ pub(super) fn read(
             )
             .help("such as { source: { namespace: shop }, request: { method: GET } }");
     }
-    given.below(node, "", &mut bag, &mut context.problems);
+    given.below(node, "", &mut bag, problems);
     let tcp = bag.value(vocabulary::API_PROTOCOL) == Some(&OwnedValue::String("tcp".to_owned()));
     let request = |(id, _): (vocabulary::AttributeId, &OwnedValue)| {
         vocabulary
@@ -174,7 +172,7 @@ fn value(
         }
         Type::Map => map(node, &what, attribute.id, problems).map(OwnedValue::Map),
         Type::Dynamic => match &node.value {
-            Value::Map(_) => Some(OwnedValue::Dynamic(dynamic(node, problems))),
+            Value::Map(_) => Some(OwnedValue::Dynamic(dynamic(node))),
             Value::Wrong => None,
             _ => {
                 problems.error(
@@ -227,16 +225,14 @@ fn map(
 }
 
 /// A claim as JSON would have it.
-fn dynamic(node: &Node, problems: &mut Problems) -> Dynamic {
+fn dynamic(node: &Node) -> Dynamic {
     match &node.value {
         Value::Null | Value::Wrong => Dynamic::Null,
-        Value::List(items) => {
-            Dynamic::List(items.iter().map(|item| dynamic(item, problems)).collect())
-        }
+        Value::List(items) => Dynamic::List(items.iter().map(dynamic).collect()),
         Value::Map(entries) => {
             let mut members: Vec<(String, Dynamic)> = entries
                 .iter()
-                .map(|entry| (entry.key.clone(), dynamic(&entry.value, problems)))
+                .map(|entry| (entry.key.clone(), dynamic(&entry.value)))
                 .collect();
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             Dynamic::Map(members)

@@ -46,10 +46,11 @@ pub(super) fn read<'n>(
         tests: Vec::new(),
         span: document.span,
     };
+    let before = context.problems.list.len();
     let Some(fields) = document.fields(SHAPE, &mut context.problems) else {
         return (policy, None);
     };
-    if let Some(selector) = context.selector(fields.get("for"), document.span) {
+    if let Some(selector) = context.selector(&fields) {
         policy.selector = selector;
     }
     let problems = &mut context.problems;
@@ -96,7 +97,7 @@ pub(super) fn read<'n>(
             policy.quotas.push(quota);
         }
     }
-    whole(&policy, &fields, context);
+    whole(&policy, &fields, before, context);
     (policy, fields.get("tests"))
 }
 
@@ -137,8 +138,8 @@ fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
     )
 }
 
-/// What holds for a policy as a whole.
-fn whole(policy: &Policy, fields: &Fields<'_>, context: &mut Context<'_>) {
+/// What holds for a policy as a whole; there were `before` problems when it was begun.
+fn whole(policy: &Policy, fields: &Fields<'_>, before: usize, context: &mut Context<'_>) {
     let problems = &mut context.problems;
     let enforced = |mode: Mode| policy.mode == Mode::Enforce && mode == Mode::Enforce;
     let allow = policy
@@ -156,7 +157,8 @@ fn whole(policy: &Policy, fields: &Fields<'_>, context: &mut Context<'_>) {
             .help("add `otherwise: { deny: a sentence for the caller }`, or `otherwise: allow`");
     }
     let has = |key: &str| fields.get(key).is_some();
-    if !has("rules") && !has("quotas") && !has("otherwise") {
+    let sound = problems.list.len() == before;
+    if sound && !has("rules") && !has("quotas") && !has("otherwise") {
         problems.warning(
             policy.span,
             "this policy has no rules, no `otherwise` and no quotas",

@@ -119,11 +119,9 @@ fn id(fields: &Fields<'_>, policy: &str, sentence: &str, context: &mut Context<'
 
 /// What may name a counter: anything with one text for each value.
 fn keys(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Expression> {
-    let Some(node) = fields.get("key") else {
-        context
-            .problems
-            .error(fields.span, "a quota needs a `key`")
-            .help("each value of the key has a counter: `key: [source.service_account]`; `key: []` is one counter for all");
+    let help = "each value of the key has a counter: `key: [source.service_account]`; `key: []` is one counter for all";
+    let Some(node) = fields.need("key", "a quota needs a `key`", help, &mut context.problems)
+    else {
         return Vec::new();
     };
     if let Value::Scalar(scalar) = &node.value {
@@ -142,7 +140,7 @@ fn keys(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Expression> {
 }
 
 /// Kinds whose values have one text each.
-pub(super) const SCALARS: [Kind; 10] = [
+pub(super) const SCALARS: [Kind; 9] = [
     Kind::String,
     Kind::Int,
     Kind::Uint,
@@ -152,7 +150,6 @@ pub(super) const SCALARS: [Kind; 10] = [
     Kind::Bytes,
     Kind::Timestamp,
     Kind::Duration,
-    Kind::Dyn,
 ];
 
 fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
@@ -170,11 +167,13 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
         table: Vec::new(),
         otherwise: nothing,
     };
-    let Some(node) = fields.get("limit") else {
-        context
-            .problems
-            .error(fields.span, "a quota needs a `limit`")
-            .help("such as `limit: 100 per minute`");
+    let help = "such as `limit: 100 per minute`";
+    let Some(node) = fields.need(
+        "limit",
+        "a quota needs a `limit`",
+        help,
+        &mut context.problems,
+    ) else {
         return limits;
     };
     let Value::Map(_) = &node.value else {
@@ -184,24 +183,21 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
     let Some(fields) = Fields::of(node, SHAPE, &mut context.problems) else {
         return limits;
     };
-    match fields.get("by") {
-        Some(by) => {
-            let kinds = Expect::OneOf(vec![Kind::String, Kind::Dyn]);
-            limits.by = context.expression(by, "`by`", Producer::Check, kinds);
-        }
-        None => drop(context.problems.error(
-            fields.span,
-            "a table of limits needs `by`: an expression that names the row",
-        )),
+    let why = "a table of limits needs `by`: an expression that names the row";
+    if let Some(by) = fields.need("by", why, "", &mut context.problems) {
+        limits.by = context.expression(by, "`by`", Producer::Check, Expect::Kind(Kind::String));
     }
-    match fields.get("otherwise") {
-        Some(node) => limits.otherwise = limit(node, &mut context.problems).unwrap_or(nothing),
-        None => drop(context.problems.error(
-            fields.span,
-            "a table of limits needs `otherwise`: the limit when no row is named",
-        )),
+    let why = "a table of limits needs `otherwise`: the limit when no row is named";
+    if let Some(node) = fields.need("otherwise", why, "", &mut context.problems) {
+        limits.otherwise = limit(node, &mut context.problems).unwrap_or(nothing);
     }
-    match fields.get("table").map(|table| (&table.value, table.span)) {
+    let table = fields.need(
+        "table",
+        "a table of limits needs `table`",
+        "",
+        &mut context.problems,
+    );
+    match table.map(|table| (&table.value, table.span)) {
         Some((Value::Map(rows), span)) => {
             if rows.is_empty() {
                 context
@@ -213,16 +209,11 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
                 limits.table.push((row.key.as_str().into(), row_limit));
             }
         }
-        Some((Value::Wrong, _)) => {}
+        Some((Value::Wrong, _)) | None => {}
         Some((_, span)) => drop(
             context
                 .problems
                 .error(span, "`table` must be a map from names to limits"),
-        ),
-        None => drop(
-            context
-                .problems
-                .error(fields.span, "a table of limits needs `table`"),
         ),
     }
     limits

@@ -20,6 +20,8 @@ const SHAPE: Shape = Shape {
     later: &[],
 };
 
+/// The status of a denial that names none.
+const DENIED: u16 = 403;
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
@@ -64,7 +66,10 @@ pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
     if let Some(node) = fields.get("mode") {
         mode = word(node, "`mode`", &MODES, &[], problems).unwrap_or(mode);
     }
-    let status = status(&fields, context);
+    let status = match kind {
+        RuleKind::Deny | RuleKind::Require => status(&fields, context),
+        RuleKind::Allow => DENIED,
+    };
     let location = fields
         .get("location")
         .and_then(|node| context.template(node, "`location`"));
@@ -135,7 +140,7 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
                 problems,
             );
         }
-        RuleKind::Require if !has("that") && !has("ask") => {
+        RuleKind::Require if fields.lacks("that") && fields.lacks("ask") => {
             problems
                 .error(
                     fields.span,
@@ -168,7 +173,6 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
 }
 
 fn status(fields: &Fields<'_>, context: &mut Context<'_>) -> u16 {
-    const DENIED: u16 = 403;
     let problems = &mut context.problems;
     let Some(node) = fields.get("status") else {
         fields.refuse(

@@ -66,7 +66,7 @@ fn telemetry(document: &Document<'_>, names: &mut Unique, context: &mut Context<
     let Some(fields) = document.fields(SHAPE, &mut context.problems) else {
         return telemetry;
     };
-    if let Some(selector) = context.selector(fields.get("for"), document.span) {
+    if let Some(selector) = context.selector(&fields) {
         telemetry.selector = selector;
     }
     if let Some(node) = fields.get("standard") {
@@ -100,36 +100,23 @@ fn metric(node: &Node, names: &mut Unique, context: &mut Context<'_>) -> Option<
     let fields = Fields::of(node, METRIC, &mut context.problems)?;
     let (_, key) = fields.one_of(&["metric"], "a metric", &mut context.problems)?;
     let name = metric_name(&key.value, names, context).unwrap_or_default();
-    let kind = match fields.get("kind") {
-        Some(kind) => {
+    let why = "a metric needs a `kind`: `counter`, `gauge` or `histogram`";
+    let kind = fields
+        .need("kind", why, "", &mut context.problems)
+        .and_then(|node| {
             let words = [
                 ("counter", "counter"),
                 ("gauge", "gauge"),
                 ("histogram", "histogram"),
             ];
-            word(kind, "`kind`", &words, &[], &mut context.problems)
-        }
-        None => {
-            context.problems.error(
-                fields.span,
-                "a metric needs a `kind`: `counter`, `gauge` or `histogram`",
-            );
-            None
-        }
-    };
+            word(node, "`kind`", &words, &[], &mut context.problems)
+        });
     let buckets = buckets(&fields, kind, context);
-    if matches!(kind, Some("gauge" | "histogram")) && fields.get("value").is_none() {
-        context
-            .problems
-            .error(fields.span, "a gauge or histogram needs a `value`");
+    if matches!(kind, Some("gauge" | "histogram")) {
+        let why = "a gauge or histogram needs a `value`";
+        fields.need("value", why, "", &mut context.problems);
     }
-    let numbers = Expect::OneOf(vec![
-        Kind::Int,
-        Kind::Uint,
-        Kind::Double,
-        Kind::Duration,
-        Kind::Dyn,
-    ]);
+    let numbers = Expect::OneOf(vec![Kind::Int, Kind::Uint, Kind::Double, Kind::Duration]);
     let value = fields
         .get("value")
         .and_then(|node| context.expression(node, "`value`", Producer::Report, numbers));
@@ -198,11 +185,8 @@ fn buckets(fields: &Fields<'_>, kind: Option<&str>, context: &mut Context<'_>) -
         }
         return Vec::new();
     }
-    let Some(node) = fields.get("buckets") else {
-        problems.error(
-            fields.span,
-            "a histogram needs `buckets`: upper bounds such as [100, 1000]",
-        );
+    let why = "a histogram needs `buckets`: upper bounds such as [100, 1000]";
+    let Some(node) = fields.need("buckets", why, "", problems) else {
         return Vec::new();
     };
     let mut bounds = Vec::new();
@@ -319,14 +303,7 @@ fn traces(node: &Node, context: &mut Context<'_>) -> Option<TraceSpec> {
 }
 
 fn to(fields: &Fields<'_>, what: &str, context: &mut Context<'_>) -> Option<usize> {
-    match fields.get("to") {
-        Some(to) => context.adapter(to, "`to`"),
-        None => {
-            context.problems.error(
-                fields.span,
-                format!("{what} need `to`: the adapter they go to"),
-            );
-            None
-        }
-    }
+    let why = format!("{what} need `to`: the adapter they go to");
+    let to = fields.need("to", &why, "", &mut context.problems)?;
+    context.adapter(to, "`to`")
 }

@@ -62,7 +62,7 @@ pub(super) fn read(
         let given = names.merged(&cases, at, "given", context);
         let answers = names.merged(&cases, at, "answers", context);
         let given = given
-            .map(|node| given::read(&node, vocabulary, defined, context))
+            .map(|node| given::read(&node, vocabulary, defined, &mut context.problems))
             .unwrap_or_default();
         let answers = answers
             .map(|node| read_answers(&node, context))
@@ -107,9 +107,8 @@ fn test(
             integer(node, "`times`", 1..=1_000_000, problems).unwrap_or(1)
         }
         (None, TestKind::Limit) => {
-            problems
-                .error(fields.span, "a test of a limit needs `times`")
-                .help("`times: 101` holds when 100 requests pass and the 101st is refused");
+            let help = "`times: 101` holds when 100 requests pass and the 101st is refused";
+            fields.need("times", "a test of a limit needs `times`", help, problems);
             1
         }
         _ => {

@@ -20,17 +20,30 @@ fn watch(files: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Watched {
     let now = Sources::read(&paths).unwrap();
     let tasks = Tasks::new();
     let watcher = Watcher::start(paths, now, Clock::system(), &tasks);
-    Watched { root, watcher, _tasks: tasks }
+    Watched {
+        root,
+        watcher,
+        _tasks: tasks,
+    }
 }
 
 impl Watched {
-    /// Waits until the texts are these; the harness ends a test that waits for ever.
+    /// Waits for the next state, though not for ever: a test that hangs says nothing.
+    async fn changed(&mut self) {
+        let next = self.watcher.changes.changed();
+        let next = Clock::system().within(Duration::from_secs(60), next).await;
+        next.expect("a change was not noticed").unwrap();
+    }
+
     async fn becomes(&mut self, expected: &[(&str, &str)]) {
         loop {
-            self.watcher.changes.changed().await.unwrap();
+            self.changed().await;
             if let Some(Ok(sources)) = &*self.watcher.changes.borrow() {
-                let texts: Vec<(&str, &str)> =
-                    sources.files.iter().map(|(_, name, text)| (name.as_str(), text.as_str())).collect();
+                let texts: Vec<(&str, &str)> = sources
+                    .files
+                    .iter()
+                    .map(|(_, name, text)| (name.as_str(), text.as_str()))
+                    .collect();
                 if texts == expected {
                     return;
                 }
@@ -40,7 +53,7 @@ impl Watched {
 
     async fn fails(&mut self) -> Vec<String> {
         loop {
-            self.watcher.changes.changed().await.unwrap();
+            self.changed().await;
             if let Some(Err(problems)) = &*self.watcher.changes.borrow() {
                 return problems.lines();
             }
@@ -53,18 +66,26 @@ async fn files_that_are_written_added_renamed_over_and_removed_are_noticed() {
     let mut watched = watch(&[("a.yaml", "1"), ("sub/b.yaml", "1")], |_| {});
     let root = watched.root.path().to_owned();
     fs::write(root.join("sub/b.yaml"), "2").unwrap();
-    watched.becomes(&[("a.yaml", "1"), ("sub/b.yaml", "2")]).await;
+    watched
+        .becomes(&[("a.yaml", "1"), ("sub/b.yaml", "2")])
+        .await;
     fs::write(root.join("c.yaml"), "3").unwrap();
-    watched.becomes(&[("a.yaml", "1"), ("c.yaml", "3"), ("sub/b.yaml", "2")]).await;
+    watched
+        .becomes(&[("a.yaml", "1"), ("c.yaml", "3"), ("sub/b.yaml", "2")])
+        .await;
     fs::write(root.join(".a.yaml.swp"), "4").unwrap();
     fs::rename(root.join(".a.yaml.swp"), root.join("a.yaml")).unwrap();
-    watched.becomes(&[("a.yaml", "4"), ("c.yaml", "3"), ("sub/b.yaml", "2")]).await;
+    watched
+        .becomes(&[("a.yaml", "4"), ("c.yaml", "3"), ("sub/b.yaml", "2")])
+        .await;
     fs::remove_dir_all(root.join("sub")).unwrap();
     fs::remove_file(root.join("c.yaml")).unwrap();
     watched.becomes(&[("a.yaml", "4")]).await;
     fs::create_dir(root.join("new")).unwrap();
     fs::write(root.join("new/d.yaml"), "5").unwrap();
-    watched.becomes(&[("a.yaml", "4"), ("new/d.yaml", "5")]).await;
+    watched
+        .becomes(&[("a.yaml", "4"), ("new/d.yaml", "5")])
+        .await;
 }
 
 #[cfg(unix)]
@@ -108,7 +129,11 @@ async fn what_changed_before_the_watch_began_is_noticed() {
     fs::write(root.path().join("a.yaml"), "2").unwrap();
     let tasks = Tasks::new();
     let watcher = Watcher::start(paths, before, Clock::system(), &tasks);
-    let mut watched = Watched { root, watcher, _tasks: tasks };
+    let mut watched = Watched {
+        root,
+        watcher,
+        _tasks: tasks,
+    };
     watched.becomes(&[("a.yaml", "2")]).await;
 }
 
@@ -118,9 +143,17 @@ async fn a_single_file_is_watched_too() {
     let file = root.path().join("a.yaml");
     fs::write(&file, "1").unwrap();
     let tasks = Tasks::new();
-    let watcher =
-        Watcher::start(vec![file.clone()], Sources::read(std::slice::from_ref(&file)).unwrap(), Clock::system(), &tasks);
-    let mut watched = Watched { root, watcher, _tasks: tasks };
+    let watcher = Watcher::start(
+        vec![file.clone()],
+        Sources::read(std::slice::from_ref(&file)).unwrap(),
+        Clock::system(),
+        &tasks,
+    );
+    let mut watched = Watched {
+        root,
+        watcher,
+        _tasks: tasks,
+    };
     fs::write(&file, "2").unwrap();
     watched.becomes(&[("a.yaml", "2")]).await;
 }

@@ -49,7 +49,10 @@ fn what_yaml_would_eat_is_refused_where_it_stands() {
             "a: {when: x in [\"q\"]}",
             "f:1:16: error: the text ends here, but neither `,`",
         ),
-        ("a: {when: h[\"q\"] == x}", "f:1:12: error: the text ends here"),
+        (
+            "a: {when: h[\"q\"] == x}",
+            "f:1:12: error: the text ends here",
+        ),
         (
             "a: [x in [1]]",
             "f:1:10: error: the text ends here, but neither `,`",

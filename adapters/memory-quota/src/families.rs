@@ -1,0 +1,114 @@
+//! Families of counters: one per quota and algorithm.
+//!
+//! A counter's key holds its family's number instead of the quota's name, and what all counters of a quota have in common is
+//! held once. Quotas come from documents, so families are few and are never forgotten; looking one up takes no lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use mixer_adapter::{Algorithm, Ask};
+
+use crate::counter::Terms;
+
+/// What the counters of a quota have in common.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) number: u32,
+    longest: AtomicU64,
+}
+
+/// All families.
+#[derive(Debug, Default)]
+pub(crate) struct Families(ArcSwap<Known>);
+
+/// The families as they were at one moment.
+pub(crate) struct Snapshot(Guard<Arc<Known>>);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    // A quota that changes its algorithm counts anew: what one algorithm remembers means nothing to the other.
+    sliding: HashMap<Box<str>, Arc<Family>>,
+    gcra: HashMap<Box<str>, Arc<Family>>,
+    all: Vec<Arc<Family>>,
+}
+
+impl Families {
+    /// The family that counts for `ask`, which is told of the ask's window.
+    pub(crate) fn of(&self, ask: &Ask<'_>, terms: &Terms) -> Arc<Family> {
+        let known = self
+            .0
+            .load()
+            .by_algorithm(ask.algorithm)
+            .get(ask.quota)
+            .cloned();
+        let family = known.unwrap_or_else(|| self.add(ask));
+        if family.longest.load(Ordering::Relaxed) < terms.window() {
+            family.longest.fetch_max(terms.window(), Ordering::Relaxed);
+        }
+        family
+    }
+
+    /// The families as they are now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot(self.0.load())
+    }
+
+    fn add(&self, ask: &Ask<'_>) -> Arc<Family> {
+        let mut added = None;
+        self.0.rcu(|known| {
+            let mut known = Known::clone(known);
+            if let Some(there) = known.by_algorithm(ask.algorithm).get(ask.quota) {
+                added = Some(there.clone());
+                return known;
+            }
+            let number =
+                u32::try_from(known.all.len()).expect("documents have fewer quotas than 4 billion");
+            let family = Arc::new(Family {
+                number,
+                longest: AtomicU64::new(0),
+            });
+            known.all.push(family.clone());
+            known
+                .by_algorithm_mut(ask.algorithm)
+                .insert(ask.quota.into(), family.clone());
+            added = Some(family);
+            known
+        });
+        added.expect("the closure ran at least once")
+    }
+}
+
+impl Snapshot {
+    /// How long the spending of a family is remembered; for ever if it was added since.
+    pub(crate) fn longest(&self, number: u32) -> u64 {
+        self.0
+            .all
+            .get(number as usize)
+            .map_or(u64::MAX, |family| family.longest())
+    }
+}
+
+impl Known {
+    fn by_algorithm(&self, algorithm: Algorithm) -> &HashMap<Box<str>, Arc<Family>> {
+        match algorithm {
+            Algorithm::SlidingWindow => &self.sliding,
+            Algorithm::Gcra { .. } => &self.gcra,
+        }
+    }
+
+    fn by_algorithm_mut(&mut self, algorithm: Algorithm) -> &mut HashMap<Box<str>, Arc<Family>> {
+        match algorithm {
+            Algorithm::SlidingWindow => &mut self.sliding,
+            Algorithm::Gcra { .. } => &mut self.gcra,
+        }
+    }
+}
+
+impl Family {
+    /// The longest window that was ever asked about, in nanoseconds: how long spending is remembered.
+    pub(crate) fn longest(&self) -> u64 {
+        self.longest.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,169 @@
+//! All counters together: memory, remembered answers, many threads.
+
+use mixer_adapter::Limit;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const BOUNDS: Bounds = Bounds {
+    keys: 1_000_000,
+    full: Full::Share,
+};
+
+fn ask<'a>(key: &'a [String], cost: i64, algorithm: Algorithm) -> Ask<'a> {
+    let limit = Limit {
+        amount: 10,
+        window: MINUTE,
+    };
+    Ask {
+        quota: "products/requests per customer",
+        key,
+        cost,
+        limit,
+        algorithm,
+        extra: 0,
+    }
+}
+
+#[test]
+fn a_live_key_takes_at_most_150_bytes() {
+    let (clock, _hand) = Clock::manual();
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }] {
+        let (mut worst, mut sum, mut sizes) = (0.0f64, 0.0, 0);
+        let store = Store::new();
+        for customer in 0..200_000usize {
+            let key = [format!("customer-{customer:08}")];
+            store.allocate(&[ask(&key, 1, algorithm)], "", BOUNDS, &clock);
+            if customer >= 50_000 && customer % 10_000 == 0 {
+                let bytes: usize = store
+                    .shards
+                    .iter()
+                    .map(|shard| shard.lock().unwrap().bytes())
+                    .sum();
+                let per_key = bytes as f64 / store.keys() as f64;
+                (worst, sum, sizes) = (worst.max(per_key), sum + per_key, sizes + 1);
+            }
+        }
+        println!(
+            "{algorithm:?}: {:.0} bytes per key, at worst {worst:.0}",
+            sum / f64::from(sizes)
+        );
+        assert!(worst <= 150.0, "{worst} bytes per key");
+    }
+}
+
+#[test]
+fn a_thousand_keys_hammered_by_threads_grant_exactly_their_limits() {
+    let (clock, _hand) = Clock::manual();
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }] {
+        let store = Store::new();
+        let granted = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (store, clock, granted) = (&store, &clock, &granted);
+                scope.spawn(move || {
+                    for at in 0..20_000usize {
+                        let key = [((at * (2 * thread + 1)) % 1000).to_string()];
+                        let grant =
+                            &store.allocate(&[ask(&key, 1, algorithm)], "", BOUNDS, clock)[0];
+                        granted.fetch_add(
+                            u64::from(grant.outcome == Outcome::Granted),
+                            Ordering::Relaxed,
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(granted.into_inner(), 10_000);
+        assert_eq!(store.keys(), 1000);
+    }
+}
+
+#[test]
+fn two_calls_with_one_id_take_once() {
+    let (clock, _hand) = Clock::manual();
+    let store = Store::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for id in 0..10 {
+                    store.allocate(
+                        &[ask(&[], 1, Algorithm::SlidingWindow)],
+                        &format!("id {id}"),
+                        BOUNDS,
+                        &clock,
+                    );
+                }
+            });
+        }
+    });
+    let left = store.allocate(&[ask(&[], 0, Algorithm::SlidingWindow)], "", BOUNDS, &clock);
+    assert_eq!(left[0].remaining, 0);
+}
+
+#[test]
+fn an_id_is_remembered_for_a_minute_and_not_for_another_request() {
+    let (clock, hand) = Clock::manual();
+    let store = Store::new();
+    let spend = |cost| {
+        store.allocate(
+            &[ask(&[], cost, Algorithm::SlidingWindow)],
+            "id",
+            BOUNDS,
+            &clock,
+        )[0]
+        .remaining
+    };
+    assert_eq!(spend(1), 9);
+    hand.advance(MINUTE - Duration::from_nanos(1));
+    assert_eq!(spend(1), 9);
+    assert_eq!(spend(2), 7);
+    hand.advance(MINUTE * 2);
+    assert_eq!(spend(2), 8);
+}
+
+#[test]
+fn remembered_ids_are_bounded() {
+    let (clock, _hand) = Clock::manual();
+    let store = Store::new();
+    let most = 2 * crate::dedup::GENERATION * crate::dedup::PARTS;
+    for id in 0..most + 1000 {
+        store.allocate(&[], &id.to_string(), BOUNDS, &clock);
+    }
+    assert!(store.remembered.len() <= most);
+}
+
+#[test]
+fn the_hard_cap_holds_under_concurrency() {
+    let (clock, _hand) = Clock::manual();
+    let store = Store::new();
+    let bounds = Bounds {
+        keys: 100,
+        full: Full::Share,
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (store, clock) = (&store, &clock);
+            scope.spawn(move || {
+                for at in 0..500 {
+                    // Two new keys a request, sometimes the same.
+                    let keys = [
+                        [format!("{thread} {at}")],
+                        [format!("{thread} {}", at / 2 * 2)],
+                    ];
+                    let asks = keys
+                        .each_ref()
+                        .map(|key| ask(key, 1, Algorithm::SlidingWindow));
+                    store.allocate(&asks, "", bounds, clock);
+                    assert!(store.keys() <= 100);
+                }
+            });
+        }
+    });
+    let held: usize = store
+        .shards
+        .iter()
+        .map(|shard| shard.lock().unwrap().len())
+        .sum();
+    assert_eq!((held, store.keys()), (100, 100));
+}

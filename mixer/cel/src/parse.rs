@@ -1,0 +1,156 @@
+//! Text to syntax tree, behind a guard.
+//!
+//! The grammar is the `cel` crate's parser. It recurses once per operator of a chain, so three kilobytes of `1+1+..` overflow
+//! the stack of a server thread, which aborts the process: here it runs on a thread of its own with a large stack, on texts
+//! whose length, nesting and chains were bounded first, and what leaves that thread is a tree of our own of bounded size and
+//! depth. Macros stay calls: the checker gives them better messages and better code than an expansion would.
+
+mod convert;
+pub(crate) mod tokens;
+
+use std::thread;
+
+use cel::Env;
+use cel::parser::ParseErrors;
+
+use crate::Problem;
+use crate::tree::Ast;
+
+/// Bytes an expression may have.
+pub(crate) const SOURCE: usize = 16 * 1024;
+/// Nodes its tree may have.
+pub(crate) const NODES: usize = 4096;
+/// How deep its tree may be.
+pub(crate) const DEPTH: usize = 128;
+
+const STACK: usize = 64 * 1024 * 1024;
+
+/// Parses one expression.
+pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Problem>> {
+    let whole = 0..source.len();
+    if source.len() > SOURCE {
+        return Err(vec![problem(
+            whole,
+            format!(
+                "an expression may have {SOURCE} bytes, this one has {}",
+                source.len()
+            ),
+        )]);
+    }
+    let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
+    if tokens.is_empty() {
+        return Err(vec![problem(whole, "the expression is empty".to_owned())]);
+    }
+    tokens::bounded(source, &tokens).map_err(|problem| vec![problem])?;
+    let parsed = thread::scope(|scope| {
+        let parser = thread::Builder::new()
+            .name("cel-parser".to_owned())
+            .stack_size(STACK);
+        parser
+            .spawn_scoped(scope, || parse_here(source, &tokens))
+            .map(thread::ScopedJoinHandle::join)
+    });
+    match parsed {
+        Ok(Ok(result)) => result.map_err(|problem| vec![problem]),
+        Ok(Err(_panic)) => Err(vec![problem(
+            whole,
+            "the parser failed on this expression".to_owned(),
+        )]),
+        Err(error) => Err(vec![problem(
+            whole,
+            format!("no thread to parse on: {error}"),
+        )]),
+    }
+}
+
+fn parse_here(source: &str, tokens: &[tokens::Token]) -> Result<Ast, Problem> {
+    let parser = Env::default()
+        .parser()
+        .max_recursion_depth(DEPTH as u16)
+        .enable_optional_syntax(true)
+        .enable_ident_escape_syntax(true);
+    match parser.parse_with_source_info(source) {
+        Ok((tree, places)) => convert::convert(source, tokens, &places, tree),
+        Err(errors) => Err(explain(source, tokens, &errors)),
+    }
+}
+
+/// The parser's first error in words of ours: its own list every token the grammar would have taken.
+fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Problem {
+    let Some(first) = errors.errors.first() else {
+        return problem(0..source.len(), "this is not an expression".to_owned());
+    };
+    if first.msg.contains("Recursion limit") {
+        return problem(
+            0..source.len(),
+            format!("the expression is nested deeper than {DEPTH}"),
+        );
+    }
+    let at = offset(source, first.pos);
+    let Some(token) = tokens::at(tokens, at).map(|index| &tokens[index]) else {
+        let end = tokens
+            .last()
+            .map_or(0..source.len(), |token| token.span.clone());
+        return problem(end, "the expression ends too early".to_owned());
+    };
+    let text = &source[token.span.clone()];
+    let shown = match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_owned(),
+    };
+    let (message, help) = if first.msg.contains("reserved identifier") {
+        (format!("`{shown}` is a reserved word"), None)
+    } else if first.msg.contains("invalid int") || first.msg.contains("invalid uint") {
+        (format!("`{shown}` does not fit 64 bits"), None)
+    } else if first.msg.contains("invalid double") {
+        (format!("`{shown}` is no finite number"), None)
+    } else if first.msg.contains("invalid string")
+        || first.msg.contains("invalid bytes")
+        || (first.msg.contains("token recognition") && token.kind == tokens::TokenKind::Text)
+    {
+        (
+            "the string has a bad escape".to_owned(),
+            Some("write `\\\\` for a backslash, or r\"..\"".to_owned()),
+        )
+    } else {
+        let help = match text {
+            "and" | "AND" => Some("`&&` is \"and\""),
+            "or" | "OR" => Some("`||` is \"or\""),
+            "not" | "NOT" => Some("`!` is \"not\""),
+            _ if matches!(
+                token.kind,
+                tokens::TokenKind::Word | tokens::TokenKind::Number | tokens::TokenKind::Text
+            ) =>
+            {
+                Some("an operator is missing before it")
+            }
+            _ => None,
+        };
+        (format!("unexpected `{shown}`"), help.map(str::to_owned))
+    };
+    Problem {
+        span: token.span.clone(),
+        message,
+        help,
+    }
+}
+
+/// Bytes before the parser's (line, column), which count characters from one.
+fn offset(source: &str, (line, column): (isize, isize)) -> usize {
+    let line = usize::try_from(line - 1).unwrap_or(0);
+    let column = usize::try_from(column - 1).unwrap_or(0);
+    let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
+    let within = source[start..]
+        .char_indices()
+        .nth(column)
+        .map_or(source.len() - start, |(at, _)| at);
+    start + within
+}
+
+fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
+    Problem {
+        span,
+        message,
+        help: None,
+    }
+}

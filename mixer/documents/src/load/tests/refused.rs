@@ -1,0 +1,311 @@
+use super::*;
+
+/// A policy whose only rule has these lines below it.
+fn rule(lines: &str) -> String {
+    format!("policy: p\nfor: always\nrules:\n  - {lines}\n")
+}
+
+/// A policy whose only quota has these keys.
+fn quota(keys: &str) -> String {
+    format!("policy: p\nfor: always\nquotas:\n  - {{ quota: q, {keys} }}\n")
+}
+
+/// A policy with one test.
+fn case(keys: &str) -> String {
+    format!("policy: p\nfor: always\nrules: [{{ deny: all }}]\ntests:\n  - {keys}\n")
+}
+
+/// Each mistake, where the caret goes, and a part of what is said.
+#[test]
+fn each_mistake_is_shown_where_it_is() {
+    let rows: &[(String, &str, &str)] = &[
+        // Documents.
+        ("a text".into(), "1:1", "a document is a map"),
+        ("- policy: p".into(), "1:1", "a document is a map"),
+        ("polcy: p\nfor: always".into(), "1:1", "unknown kind of document `polcy`; did you mean `policy`?"),
+        ("for: always\nrules: []".into(), "1:1", "this document has no kind"),
+        ("policy: p\nadapter: a".into(), "2:1", "either `policy` or `adapter`"),
+        ("route: r\nrules: []".into(), "1:1", "`route` documents are not supported yet"),
+        ("jwt: j".into(), "1:1", "`jwt` documents are not supported yet"),
+        ("workload: w".into(), "1:1", "`workload` documents are not supported yet"),
+        ("policy:\nfor: always".into(), "1:7", "the name is empty"),
+        ("policy: [a]\nfor: always".into(), "1:9", "the name must be a text, this is a list"),
+        ("adapter: a\ntype: list\n---\nadapter: a\ntype: log".into(), "4:10", "the adapter `a` is there already; the first is at f.yaml:1:10"),
+        ("apiVersion: v2\nkind: Policy\nmetadata: {name: p}\nspec: {for: always, otherwise: allow}".into(), "1:13", "the version is `mixer.dev/v1`"),
+        ("apiVersion: mixer.dev/v1\nkind: Polcy\nmetadata: {name: p}\nspec: {}".into(), "2:7", "did you mean `policy`"),
+        ("apiVersion: mixer.dev/v1\nkind: Route\nmetadata: {name: p}\nspec: {}".into(), "2:7", "not supported yet"),
+        ("apiVersion: mixer.dev/v1\nkind: Policy\nspec: {for: always, otherwise: allow}".into(), "2:7", "`metadata.name` is missing"),
+        // Policies.
+        ("policy: p\nrules: [{ deny: all }]".into(), "1:9", "`for` is missing"),
+        ("policy: p\nfor: request.path == \"/\"\nrules: [{ deny: all }]".into(), "2:6", ""),
+        ("policy: p\nfor: destination.servce == \"a\"\nrules: [{ deny: all }]".into(), "2:6", "destination.service"),
+        ("policy: p\nfor: always\nruls: []".into(), "3:1", "unknown key `ruls` in a policy; did you mean `rules`?"),
+        ("policy: p\nfor: always\nwhatever: 1\notherwise: deny".into(), "3:1", "known keys: for, rules"),
+        ("policy: p\nfor: always\nguard: yes\notherwise: deny".into(), "3:8", "`guard` is `true` or `false`, not `yes`"),
+        ("policy: p\nfor: always\nat: outbond\notherwise: deny".into(), "3:5", "did you mean `outbound`"),
+        ("policy: p\nfor: always\nfail: maybe\notherwise: deny".into(), "3:7", "`closed` or `open`"),
+        ("policy: p\nfor: always\notherwise: { allow: x }".into(), "3:14", "unknown key `allow`"),
+        ("policy: p\nfor: always\notherwise: dney".into(), "3:12", "did you mean `deny`"),
+        ("policy: p\nfor: always\nrules: { deny: all }".into(), "3:8", "`rules` must be a list, this is a map"),
+        ("policy: p\nfor: always\nrules:\n  - allow: some".into(), "4:12", "must say what happens otherwise"),
+        ("policy: p\nfor: always\nrules:\n  - deny: a\n  - deny: a".into(), "5:11", "this sentence is given twice"),
+        ("policy: p\nfor: always\nrules: [{ deny: a }]\notherwise: { deny: a }".into(), "4:20", "this sentence is given twice"),
+        ("policy: p\nfor: always\nrules:\n  - deny: a\n    id: x\n  - deny: b\n    id: x".into(), "6:11", "the id `x` is given twice"),
+        ("policy: p\nfor: always".into(), "1:9", "no rules, no `otherwise` and no quotas"),
+        // Rules.
+        (rule("when: connection.mtls"), "4:5", "a rule needs one of `deny`, `require`, `allow`"),
+        (rule("deny: a\n    allow: b"), "5:5", "either `deny` or `allow`"),
+        (rule("deny: otherwise"), "4:11", "has a meaning of its own in tests"),
+        (rule("deny: ''"), "4:11", "the sentence is empty"),
+        (rule("deny: a\n    when:"), "5:9", "`when` is empty; unconditional is `when: always`"),
+        (rule("deny: a\n    when: ''"), "5:11", "`when` is empty"),
+        (rule("deny: a\n    when: []"), "5:11", "`when` is empty"),
+        (rule("deny: a\n    when: [connection.mtls, null]"), "5:29", "`when` is empty"),
+        (rule("deny: a\n    when: { a: b }"), "5:11", "`when` must be a text, this is a map"),
+        (rule("deny: a\n    when: source.namespce == \"a\""), "5:11", "source.namespace"),
+        (rule("deny: a\n    when: connection.mtls && source.namespace == 5"), "5:47", "a string is never equal to an int"),
+        (rule("deny: a\n    when: 'connection.mtls && source.port == \"x\"'"), "5:43", "an int is never equal to a string"),
+        (rule("deny: a\n    when: >\n      connection.mtls &&\n      source.nope == 5"), "7:7", ""),
+        (rule("deny: a\n    when: |\n      connection.mtls &&\n      source.nope == 5"), "7:7", ""),
+        (rule("deny: a\n    when: source.port"), "5:11", "bool"),
+        (rule("deny: a\n    when: response.code == 200"), "5:11", ""),
+        (rule("deny: a\n    when: source.port =="), "5:23", "ends too early"),
+        (rule("deny: a\n    when: request.headers[\"x\"] == \"y\""), "5:11", "may be absent, and a deny rule that cannot be decided denies"),
+        (rule("deny: a\n    when:\n      - connection.mtls\n      - auth.claims.plan == \"y\""), "7:9", "or give the rule `absent: match`"),
+        (rule("deny: a\n    when: !has(source.ip)"), "5:11", "is a YAML tag, not an expression: quote it"),
+        ("policy: p\nfor: always\nrules: [{ deny: a, when: source.namespace in [\"a\"] }]".into(), "3:46", "inside [ ] and { }"),
+        ("policy: p\nfor: always\nrules: [{ deny: a, when: [request.path.matches(a, b)] }]".into(), "3:27", "cut `when` short"),
+        ("policy: p\nfor: always\nrules: [{ deny: nobody, ever }]".into(), "3:25", "inside [ ] and { }"),
+        (rule("require: a"), "4:5", "a require rule needs `that`"),
+        (rule("require: a\n    that: connection.mtls\n    ask: memory"), "6:5", "two demands"),
+        (rule("deny: a\n    that: connection.mtls"), "5:5", "`that` is for require rules; here it is `when`"),
+        (rule("deny: a\n    ask: blocklst\n---\nadapter: blocklist\ntype: list"), "5:10", "there is no adapter `blocklst`; did you mean `blocklist`?"),
+        (rule("deny: a\n    with: { value: source.ip }"), "5:5", "`with` has no meaning without `ask`"),
+        (rule("deny: a\n    on_error: allow"), "5:5", "`on_error` has no meaning without `ask`"),
+        (rule("deny: a\n    ask: memory\n    with: source.ip"), "6:11", "`with` must be a map"),
+        (rule("deny: a\n    ask: memory\n    with: { value: source.i }"), "6:20", "source.ip"),
+        (rule("deny: a\n    ask: memory\n    with: { value: source.ip }\n  - deny: b\n    ask: memory\n    with: { address: source.ip }"), "9:11", "the same inputs; f.yaml:5:10 gives it `value`"),
+        (rule("deny: a\n    ask: memory\n    with: { value: source.ip }\n  - deny: b\n    ask: memory\n    with: { value: source.port }"), "9:13", "is int here and ip elsewhere"),
+        (rule("deny: a\n    status: 200"), "5:13", "from 400 to 599, not 200"),
+        (rule("deny: a\n    status: 999"), "5:13", "whole number from 100 to 599"),
+        (rule("deny: a\n    status: 302"), "5:13", "needs a `location`"),
+        (rule("deny: a\n    location: /login"), "5:5", "needs a status of 301"),
+        (rule("deny: a\n    status: 404\n    location: /login"), "6:5", "needs a status of 301"),
+        (rule("deny: a\n    message: \"no {source.nope}\""), "5:19", ""),
+        (rule("deny: a\n    mode: shadwo"), "5:11", "did you mean `shadow`"),
+        (rule("deny: a\n    absent: match"), "5:5", "has no meaning without `when`"),
+        (rule("deny: a\n    absent: deny\n    when: connection.mtls"), "5:13", "`absent` is `match`"),
+        (format!("{}otherwise: deny\n", rule("allow: a\n    message: b")), "5:5", "nobody is denied"),
+        (format!("{}otherwise: deny\n", rule("allow: a\n    absent: match\n    when: connection.mtls")), "5:5", "`absent` is for deny rules"),
+        (
+            rule("deny: a\n    ask: memory\n    with: { value: 'request.headers[?\"x\"]' }"),
+            "6:21",
+            "where a string or",
+        ),
+        // Quotas.
+        (quota("limit: 1 per day"), "4:5", "a quota needs a `key`"),
+        (quota("key: []"), "4:5", "a quota needs a `limit`"),
+        (quota("key: source.ip, limit: 1 per day"), "4:22", "`key` must be a list, this is a text; write [source.ip]"),
+        (quota("key: [source.labels], limit: 1 per day"), "4:23", ""),
+        (quota("key: [], limit: 100"), "4:33", "such as `100 per minute`"),
+        (quota("key: [], limit: 100 per fortnight"), "4:33", "such as `100 per minute`"),
+        (quota("key: [], limit: 0 per day"), "4:33", "a limit is above zero"),
+        (quota("key: [], limit: { by: source.namespace, table: { a: 1 per day } }"), "4:33", "needs `otherwise`"),
+        (quota("key: [], limit: { by: source.port, table: { a: 1 per day }, otherwise: 1 per day }"), "4:39", ""),
+        (quota("key: [], limit: 1 per day, cost: source.namespace"), "4:50", ""),
+        (quota("key: [], limit: 1 per day, algorithm: fixed-window"), "4:55", "`algorithm` `fixed-window` is not supported yet"),
+        (quota("key: [], limit: 1 per day, algorithm: concurrency"), "4:55", "not supported yet"),
+        (quota("key: [], limit: 1 per day, hold: 30s"), "4:44", "`hold` is not supported yet"),
+        (quota("key: [], limit: 1 per day, window: calendar Europe/Berlin"), "4:44", "`window` is not supported yet"),
+        (quota("key: [], limit: 1 per day, burst: 5"), "4:44", "has no meaning without `algorithm: gcra`"),
+        (quota("key: [], limit: 1 per day, store: shared"), "4:51", "there is no adapter `shared`; add a document"),
+        (quota("key: [], limit: 1 per day, lease: many"), "4:51", "`lease` is `auto` or a number"),
+        (quota("key: [], limit: 1 per day, on_error: { local: 0.5% }"), "4:63", "whole percentage"),
+        (format!("{}  - {{ quota: r, id: p/q, key: [], limit: 1 per day }}\n", quota("key: [], limit: 1 per day")), "5:21", "names another counter"),
+        // Tests.
+        (case("allow: a\n    deny: b"), "6:5", "either `allow` or `deny`"),
+        (case("{ deny: all, times: 3 }"), "5:18", "`times` is for tests of a `limit`"),
+        (case("limit: q"), "5:5", "needs `times`"),
+        (case("{ limit: default, times: 2 }"), "5:14", "the sentence of a quota"),
+        (case("{ deny: all, like: nobody }"), "5:24", "there is no test `nobody`"),
+        (case("{ deny: all, name: a, like: a }"), "5:33", "this test is like itself"),
+        (case("{ deny: all, name: a }\n  - { deny: all, name: a }"), "6:24", "already a test `a`"),
+        (case("{ deny: all, given: { source: { namespce: a } } }"), "5:37", "unknown attribute `source.namespce`; did you mean `source.namespace`?"),
+        (case("{ deny: all, given: { source: a } }"), "5:35", "is a family of attributes"),
+        (case("{ deny: all, given: { source: { ip: 10.0.0.300 } } }"), "5:41", "`source.ip` is an address, not `10.0.0.300`"),
+        (case("{ deny: all, given: { source: { port: http } } }"), "5:43", "a whole number"),
+        (case("{ deny: all, given: { connection: { mtls: yes } } }"), "5:47", "`true` or `false`"),
+        (case("{ deny: all, given: { request: { time: today } } }"), "5:44", "a time such as"),
+        (case("{ deny: all, given: { request: { headers: { X-A: b } } } }"), "5:49", "no header name in lower case; write x-a"),
+        (case("{ deny: all, given: { request: { method: [GET] } } }"), "5:46", "must be a text"),
+        (case("{ deny: all, answers: { blocklist: match } }"), "5:29", "there is no adapter `blocklist`"),
+        (case("{ deny: all, answers: { memory: maybe } }"), "5:37", "`match` or `no match` or `unavailable`"),
+        // Adapters.
+        ("adapter: a".into(), "1:10", "an adapter needs a `type`"),
+        ("adapter: a\ntype: list\nconfg: {}".into(), "3:1", "did you mean `config`"),
+        ("adapter: a\ntype: list\nconfig: { a: .nan }".into(), "3:14", "not a number"),
+        // Mesh.
+        ("mesh: deny".into(), "1:7", "`mesh` must be a map"),
+        ("mesh: {}\nfor: always".into(), "2:1", "unknown key `for`"),
+        ("mesh: {}\n---\nmesh: {}".into(), "3:1", "there is already a `mesh` document"),
+        ("mesh: { tls: strict }".into(), "1:14", "`tls` `strict` is not supported yet"),
+        ("mesh: { clients: [] }".into(), "1:9", "`clients` is not supported yet"),
+        ("mesh: { fail: { stale: 10 } }".into(), "1:24", "a time such as 10ms"),
+        ("mesh: { fail: { cold: go } }".into(), "1:23", "`cold` is `wait`"),
+        ("mesh: { client_ip: { header: x-a } }".into(), "1:20", "needs a `header` and the `trusted`"),
+        ("mesh: { client_ip: { header: X-A, trusted: [] } }".into(), "1:30", "a header name is written in lower case"),
+        ("mesh: { client_ip: { header: x, trusted: [10.0.0.1/8] } }".into(), "1:43", "bits set behind its length"),
+        ("mesh: { client_ip: { header: x, trusted: [10.0.0.0/33] } }".into(), "1:43", "a network is an address and a length"),
+        ("mesh: { opaque_ports: [0] }".into(), "1:24", "from 1 to 65535"),
+        ("mesh: { trust_domain: Cluster }".into(), "1:23", "lower-case letters"),
+        // Services.
+        ("service: Products".into(), "1:10", "a host name in lower case"),
+        ("service: a\nhosts: [b:80]".into(), "2:9", "without port"),
+        ("service: a\nhosts: ['*.b']".into(), "2:9", "not supported yet"),
+        ("service: a\nhosts: [x]\n---\nservice: b\nhosts: [x]".into(), "5:9", "means a service already; the first is at f.yaml:2:9"),
+        ("service: a\nhosts: [b]\n---\nservice: b".into(), "2:9", "means a service already"),
+        ("service: a\nendpoints: [products:80]".into(), "2:13", "did you mean `dns:products:80`?"),
+        ("service: a\nendpoints: [10.0.0.1]".into(), "2:13", "`address:port` or `dns:name:port`"),
+        ("service: a\nprotocol: htpp".into(), "2:11", "did you mean `http`"),
+        ("service: a\nsubsets: {}".into(), "2:1", "`subsets` is not supported yet"),
+        ("service: a\nbalance: ewma".into(), "2:1", "`balance` is not supported yet"),
+        ("service: a\ntls: strict".into(), "2:6", "not supported yet"),
+        ("service: x\nexternal: true\n---\npolicy: p\nfor: destination.service == \"x\"\nrules: [{ deny: all }]".into(), "4:9", "nobody asks this policy there"),
+        // Attributes.
+        ("attributes: {}".into(), "1:13", "`attributes` must be a list"),
+        ("attributes: [{ name: size, type: int }]".into(), "1:22", "joined by dots"),
+        ("attributes: [{ name: source.x, type: int }]".into(), "1:22", "`source.` is for built-in attributes"),
+        ("attributes: [{ name: a.b, type: integer }]".into(), "1:33", "`type` is `string`"),
+        ("attributes: [{ name: a.b, type: int }, { name: a.b, type: int }]".into(), "1:48", "there is already an attribute `a.b`"),
+        ("attributes: [{ name: a.b, type: int }, { name: a.b.c, type: int }]".into(), "1:48", "cannot both be attributes"),
+        ("attributes: [{ name: a.b, type: int, from: source.namespace }]".into(), "1:44", ""),
+        ("attributes: [{ name: a.b, type: int, from: a.c }, { name: a.c, type: int }]".into(), "1:44", ""),
+        // Telemetry.
+        ("telemetry: t".into(), "1:12", "`for` is missing"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: istio_x, kind: counter }]".into(), "3:21", "Mixer's own"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a-b, kind: counter }]".into(), "3:21", "letters, digits and underscores"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a }]".into(), "3:11", "needs a `kind`"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a, kind: gauge }]".into(), "3:11", "needs a `value`"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a, kind: histogram, value: 1, buckets: [2, 1] }]".into(), "3:64", "bounds of buckets rise"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a, kind: counter, buckets: [1] }]".into(), "3:39", "are for histograms"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a, kind: counter }, { metric: a_total, kind: counter }]".into(), "3:51", "already a metric"),
+        ("telemetry: t\nfor: always\nmetrics: [{ metric: a, kind: counter, labels: { le: source.ip } }]".into(), "3:49", "cannot be a name"),
+        ("telemetry: t\nfor: always\nlogs: { to: access-log }".into(), "3:13", "there is no adapter `access-log`"),
+        ("telemetry: t\nfor: always\nlogs: {}".into(), "3:7", "logs need `to`"),
+        ("telemetry: t\nfor: always\ntraces: { to: memory, sample: 1 }".into(), "3:31", "a share from 0% to 100%"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, place, message) in rows {
+        let found = problems(text);
+        let said: Vec<String> = found
+            .lines()
+            .iter()
+            .zip(&found.list)
+            .map(|(line, problem)| format!("{line}; {}", problem.help.join("; ")))
+            .collect();
+        let expected = |line: &&String| {
+            line.starts_with(&format!("f.yaml:{place}: ")) && line.contains(message)
+        };
+        if said.iter().find(expected).is_none() {
+            wrong.push(format!(
+                "{text}\n  expected {place} {message}\n  found {said:#?}"
+            ));
+        }
+    }
+    assert!(rows.len() >= 60);
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n\n")
+    );
+}
+
+#[test]
+fn ten_mistakes_of_a_file_are_shown_at_once() {
+    let rendered = problems(include_str!("ten.yaml")).render(false);
+    let expected = include_str!("ten.txt");
+    assert!(rendered == expected, "it is now\n{rendered}");
+}
+
+#[test]
+fn a_key_that_is_misspelt_is_not_also_called_missing() {
+    for text in [
+        "adapter: a\ntpye: list",
+        "policy: p\nfro: always\notherwise: deny",
+        "policy: p\nfor: always\nrules: [{ dney: all }]",
+        "policy: p\nfor: always\nrules: [{ require: a, taht: connection.mtls }]",
+        "policy: p\nfor: always\nquotas: [{ quota: q, ky: [], limit: 1 per day }]",
+        "policy: p\nfor: always\nrlues: []",
+    ] {
+        let lines = problems(text).lines();
+        assert!(
+            lines.len() == 1 && lines[0].contains("unknown key"),
+            "{text}: {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_broken_file_would_define_is_not_called_missing() {
+    let sources = Sources::from_texts([
+        (
+            "a.yaml",
+            "policy: p\nfor: always\nrules: [{ deny: all, ask: blocklist }]\n",
+        ),
+        ("b.yaml", "adapter: blocklist\ntype: [list\n"),
+    ]);
+    let lines = load(sources).unwrap_err().lines();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("b.yaml:2:7"), "{lines:#?}");
+}
+
+#[test]
+fn one_mistake_in_one_of_many_files_refuses_all() {
+    let mut texts: Vec<(String, String)> = (0..5)
+        .map(|at| {
+            (
+                format!("{at}.yaml"),
+                format!("policy: p{at}\nfor: always\nrules: [{{ deny: all }}]\n"),
+            )
+        })
+        .collect();
+    texts[3].1 = texts[3].1.replace("rules", "ruels");
+    let problems = load(Sources::from_texts(texts)).unwrap_err();
+    assert_eq!(problems.errors(), 1);
+    assert!(
+        problems.lines()[0].starts_with("3.yaml:3:1: error: unknown key `ruels`"),
+        "{:?}",
+        problems.lines()
+    );
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_prefix_of_a_file_panics(end in 0..SHOP.len()) {
+            problems(&SHOP[..SHOP.floor_char_boundary(end)]).render(false);
+        }
+
+        #[test]
+        fn no_mutation_of_a_file_panics(edits in prop::collection::vec((0..SHOP.len(), "[-\\[\\]{}:,#&*!|>'\"%@ \n\té0-9a-z]{0,3}", 0usize..4), 1..4)) {
+            let mut text = SHOP.to_owned();
+            for (at, insert, remove) in edits {
+                let start = text.floor_char_boundary(at);
+                let end = text.floor_char_boundary(start + remove);
+                text.replace_range(start..end.max(start), &insert);
+            }
+            let found = problems(&text);
+            found.render(false);
+            found.render(true);
+            prop_assert_eq!(found.lines().len(), found.list.len());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the demo runs: Mixer, the shop's services, a proxy beside each, and where spans go.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mixer_runtime::{Clock, Random, Tasks};
+use tempfile::TempDir;
+
+use super::collector::Collector;
+use super::load::ask_once;
+use super::shop::SERVICES;
+use crate::serve::{Config, Running, Server};
+
+/// How long the parts of the demo may take to find each other, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything that runs, clients aside.
+pub(super) struct Town {
+    clock: Clock,
+    mixer: Running,
+    /// One for each of [`SERVICES`], in their order.
+    proxies: Vec<mixer_proxy::Running>,
+    services: Tasks,
+    collector: Collector,
+    collects: bool,
+    /// The documents that say where the services are.
+    _addresses: TempDir,
+}
+
+/// What there is to say at the end.
+pub(super) struct End {
+    pub(super) check_rpcs: u64,
+    pub(super) cache_hits: u64,
+    pub(super) spans: u64,
+    /// One trace, a line a span.
+    pub(super) trace: Vec<String>,
+}
+
+/// The demo cannot go on.
+#[derive(Debug)]
+pub(super) struct Failed {
+    why: String,
+    pub(super) code: ExitCode,
+}
+
+impl Town {
+    /// Starts everything and waits until a request gets through.
+    pub(super) async fn build(policies: &Path, zipkin: Option<&str>, clock: Clock) -> Result<Self, Failed> {
+        let (random, services, collector) = (Arc::new(Random::from_system()), Tasks::new(), Collector::default());
+        let zipkin_url = match zipkin {
+            Some(url) => url.to_owned(),
+            None => collector.start(&services).await.map_err(Failed::internal)?,
+        };
+        let addresses = TempDir::with_prefix("mixer-demo-").map_err(Failed::internal)?;
+        std::fs::write(addresses.path().join("tracing.yaml"), tracing(&zipkin_url)).map_err(Failed::internal)?;
+
+        let paths = vec![policies.to_owned(), addresses.path().to_owned()];
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mixer = Server::start(Config { grpc: free, admin: free, ..Config::new(paths) }, clock.clone(), random.clone())
+            .await
+            .map_err(Failed::start)?;
+
+        let (mut proxies, mut documents) = (Vec::new(), String::new());
+        for service in &SERVICES {
+            // The application and its proxy name each other: the proxy gets a port that is bound for the application first.
+            let outbound = free_port().map_err(Failed::internal)?;
+            let app = service.start(outbound, &services).await.map_err(Failed::internal)?;
+            let config = mixer_proxy::Config {
+                service: Some(service.name.to_owned()),
+                app: Some(app),
+                inbound: Some(free),
+                outbound: Some(outbound),
+                admin: None,
+                workers: 1,
+                ..mixer_proxy::Config::new(mixer_proxy::Control::Mixer(mixer.grpc().to_string()))
+            };
+            let proxy = mixer_proxy::Proxy::start(config, clock.clone(), random.clone()).map_err(Failed::internal)?;
+            let inbound = proxy.inbound().expect("an inbound listener was asked for");
+            documents += &format!("---\nservice: {}\nendpoints: [\"{inbound}\"]\n", service.name);
+            proxies.push(proxy);
+        }
+        std::fs::write(addresses.path().join("services.yaml"), documents).map_err(Failed::internal)?;
+
+        let collects = zipkin.is_none();
+        let town = Self { clock, mixer, proxies, services, collector, collects, _addresses: addresses };
+        town.wait_for_traffic().await?;
+        Ok(town)
+    }
+
+    /// Where the shop's customers come in.
+    pub(super) fn door(&self) -> SocketAddr {
+        self.proxies[0].inbound().expect("an inbound listener was asked for")
+    }
+
+    /// Mixer's admin address.
+    pub(super) fn admin(&self) -> SocketAddr {
+        self.mixer.admin()
+    }
+
+    /// Answers from the proxies' caches so far.
+    pub(super) fn cache_hits(&self) -> u64 {
+        self.stats().map(|stats| stats.cache_hits).sum()
+    }
+
+    /// Why the newest documents are not in force, if they are not.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.mixer.complaint()
+    }
+
+    /// Ends everything in the order that loses nothing: proxies report what they hold, then Mixer sends what it holds.
+    pub(super) async fn end(self) -> End {
+        let stats: Vec<_> = self.stats().collect();
+        for proxy in self.proxies {
+            proxy.shutdown().await;
+        }
+        let spans_sent = self.mixer.shutdown(PATIENCE).await;
+        let (spans, trace) =
+            if self.collects { (self.collector.spans(), self.collector.show_trace()) } else { (spans_sent, Vec::new()) };
+        let _ = self.services.shutdown(&self.clock, PATIENCE).await;
+        End {
+            check_rpcs: stats.iter().map(|stats| stats.check_calls + stats.quota_calls).sum(),
+            cache_hits: stats.iter().map(|stats| stats.cache_hits).sum(),
+            spans,
+            trace,
+        }
+    }
+
+    fn stats(&self) -> impl Iterator<Item = mixer_client::Stats> + '_ {
+        self.proxies.iter().filter_map(mixer_proxy::Running::stats)
+    }
+
+    async fn wait_for_traffic(&self) -> Result<(), Failed> {
+        let arrived = async {
+            loop {
+                if let Ok((status, _)) = ask_once(Ipv4Addr::LOCALHOST.into(), self.door()).await
+                    && status.as_u16() < 500
+                {
+                    return;
+                }
+                self.clock.sleep(Duration::from_millis(20)).await;
+            }
+        };
+        self.clock.within(PATIENCE, arrived).await.ok_or_else(|| Failed::internal("the proxies did not come up in time"))
+    }
+}
+
+/// Ctrl-C, or the service manager's word to end.
+pub(super) async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn tracing(url: &str) -> String {
+    format!(
+        "adapter: zipkin\ntype: zipkin\nconfig: {{ url: \"{url}\" }}\n---\ntelemetry: traces\nfor: always\ntraces: {{ to: zipkin, sample: 1% }}\n"
+    )
+}
+
+fn free_port() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+impl Failed {
+    fn internal(why: impl fmt::Display) -> Self {
+        Self { why: why.to_string(), code: ExitCode::FAILURE }
+    }
+
+    fn start(error: crate::serve::StartError) -> Self {
+        Self { why: error.to_string(), code: error.exit_code() }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}

@@ -1,0 +1,8 @@
+//! Decisions as operators and proxies see them, through documents.
+
+mod asking;
+mod fixture;
+mod holding;
+mod quotas;
+mod soundness;
+mod table;

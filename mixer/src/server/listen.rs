@@ -1,0 +1,125 @@
+//! The gRPC listener: HTTP/2 connections, each limit explicit, an end that drains.
+//!
+//! Connections are served by hyper itself rather than by tonic's transport: its router and layers box every request twice more
+//! than the generated service does, and its shutdown cannot be told how long to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use mixer_proto::v1::mixer_server::MixerServer;
+use mixer_runtime::{Clock, Drain, DrainGuard, Tasks};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::mixer::Service;
+
+/// Connections at once: a proxy has one or two.
+const CONNECTIONS: usize = 16_384;
+/// Calls at once on one connection.
+const STREAMS: u32 = 1_024;
+/// Bytes of a message, in either direction.
+const MESSAGE: usize = 4 << 20;
+/// Bytes of a request's headers.
+const HEADERS: u32 = 16 << 10;
+/// Bytes that a connection may have sent and Mixer not read.
+const WINDOW: u32 = 4 << 20;
+/// Bytes that one call may have sent and Mixer not read.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes of one frame.
+const FRAME: u32 = 64 << 10;
+/// Silence after which a peer is asked whether it is there, and how long it has to say so.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// The rest after an accept that failed, above all for want of file descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// Accepts until `drain` begins. Connections hold guards of it: its end waits for calls that are being answered.
+pub(crate) fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    drain: Drain,
+    clock: Clock,
+    tasks: &Tasks,
+) {
+    let grpc = MixerServer::from_arc(service)
+        .max_decoding_message_size(MESSAGE)
+        .max_encoding_message_size(MESSAGE);
+    let (open, connections) = (Arc::new(AtomicUsize::new(0)), tasks.clone());
+    tasks.spawn_until_stop("accept", async move {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = drain.begun() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    clock.sleep(REST).await;
+                    continue;
+                }
+            };
+            match Open::take(&open) {
+                Some(place) => {
+                    connections.spawn_until_stop(
+                        "connection",
+                        connection(stream, grpc.clone(), drain.guard(), place),
+                    );
+                }
+                None => tracing::debug!("refused a connection: {CONNECTIONS} are open"),
+            }
+        }
+    });
+}
+
+async fn connection(
+    stream: TcpStream,
+    grpc: MixerServer<Service>,
+    drain: DrainGuard,
+    _place: Open,
+) {
+    // Without it a small answer may wait for the peer's acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("cannot set TCP_NODELAY: {error}");
+    }
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS)
+        .max_frame_size(FRAME)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .keep_alive_interval(KEEPALIVE.0)
+        .keep_alive_timeout(KEEPALIVE.1);
+    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(grpc));
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = drain.begun() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// A place among the connections, given back when dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn take(open: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(open.clone());
+        (open.fetch_add(1, Ordering::AcqRel) < CONNECTIONS).then_some(place)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,293 @@
+//! `mixer.v1.Mixer`: Check, Quota, Report and Watch.
+//!
+//! A gRPC error means that there is no answer: the message was malformed, Mixer is overloaded, or it failed. A denial is an
+//! answer. Whatever panics is contained to its call and counted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use mixer_proto::v1;
+use mixer_runtime::Clock;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use super::metrics::{Asked, Failure, Method, Metrics};
+use super::reports::{NotTaken, Reports};
+use super::watch::{States, Subscribers, TooMany};
+use super::wire::{self, Arena, Malformed};
+use crate::dispatch::{Because, Outcome, QuotaAsk, Rate, Taken, Verdict};
+use crate::live::Live;
+
+/// How long a caller that does not say waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Asks in one call of Quota.
+const ASKS: usize = 1_024;
+
+/// Answers proxies.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) live: Arc<Live>,
+    pub(crate) subscribers: Arc<Subscribers>,
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    /// Checks and Quotas that may be answered at once.
+    pub(crate) most_in_flight: usize,
+}
+
+#[tonic::async_trait]
+impl v1::mixer_server::Mixer for Service {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
+        let begun = self.clock.now();
+        let _place = self.admit(Method::Check)?;
+        let left = left(request.metadata());
+        let answer = self
+            .contained(Method::Check, self.decide(request.get_ref(), left))
+            .await?;
+        self.metrics
+            .check_duration
+            .observe(self.clock.now().since(begun));
+        Ok(Response::new(answer))
+    }
+
+    async fn quota(
+        &self,
+        request: Request<v1::QuotaRequest>,
+    ) -> Result<Response<v1::QuotaResponse>, Status> {
+        let _place = self.admit(Method::Quota)?;
+        let left = left(request.metadata());
+        let answer = self
+            .contained(Method::Quota, self.spend(request.get_ref(), left))
+            .await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
+        let request = request.into_inner();
+        let sequence = request.sequence;
+        let traced = request.records.iter().any(|record| record.trace.is_some());
+        let service = if traced {
+            self.subscribers.service_of(&request.client)
+        } else {
+            None
+        };
+        let take = async {
+            match self.reports.take(request, self.live.current(), service) {
+                Ok(()) => Ok(v1::ReportResponse { sequence }),
+                Err(NotTaken::Malformed(malformed)) => {
+                    Err(self.malformed(Method::Report, malformed))
+                }
+                Err(NotTaken::Full) => Err(self.overloaded(Method::Report)),
+            }
+        };
+        self.contained(Method::Report, take)
+            .await
+            .map(Response::new)
+    }
+
+    type WatchStream = States;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<States>, Status> {
+        match self.subscribers.subscribe(&self.live, request.into_inner()) {
+            Ok(Ok(states)) => Ok(Response::new(states)),
+            Ok(Err(TooMany)) => Err(self.overloaded(Method::Watch)),
+            Err(malformed) => Err(self.malformed(Method::Watch, malformed)),
+        }
+    }
+}
+
+impl Service {
+    async fn decide(
+        &self,
+        request: &v1::CheckRequest,
+        left: Duration,
+    ) -> Result<v1::CheckResponse, Status> {
+        let malformed = |malformed| self.malformed(Method::Check, malformed);
+        let current = self.live.current();
+        let set = &current.snapshot().set;
+        let arena = Arena::new("attributes", &request.attributes).map_err(malformed)?;
+        let bag = arena
+            .bag("attributes", &set.vocabulary)
+            .map_err(malformed)?;
+        let (decision, taken) = if request.take {
+            let rates: Vec<Rate<'_>> = request.rates.iter().map(rate).collect();
+            current
+                .dispatcher
+                .check_and_take(&bag, &request.client, &rates, &request.dedup_id, left)
+                .await
+        } else {
+            (current.dispatcher.check(&bag, left).await, Vec::new())
+        };
+        let refused = decision
+            .charges
+            .iter()
+            .zip(&taken)
+            .any(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused);
+        match refused {
+            true => self.metrics.checked(Verdict::Deny, Because::Quota),
+            false => self.metrics.checked(decision.verdict, decision.because),
+        }
+        let grants = taken.iter().map(|taken| self.grant(taken)).collect();
+        Ok(wire::check_response(decision, grants, set))
+    }
+
+    async fn spend(
+        &self,
+        request: &v1::QuotaRequest,
+        left: Duration,
+    ) -> Result<v1::QuotaResponse, Status> {
+        if request.asks.len() > ASKS {
+            let problem = format!("{} asks, at most {ASKS} in one call", request.asks.len());
+            return Err(self.malformed(Method::Quota, Malformed::new("asks", problem)));
+        }
+        let asks: Vec<QuotaAsk<'_>> = request.asks.iter().map(ask).collect();
+        let current = self.live.current();
+        let taken = current
+            .dispatcher
+            .quota(&asks, &request.client, &request.dedup_id, left)
+            .await;
+        Ok(v1::QuotaResponse {
+            grants: taken.iter().map(|taken| self.grant(taken)).collect(),
+        })
+    }
+
+    fn grant(&self, taken: &Taken) -> v1::Grant {
+        self.metrics.asked(match taken.outcome {
+            Outcome::Granted => Asked::Granted,
+            Outcome::Refused => Asked::Refused,
+            Outcome::Unavailable => Asked::Unavailable,
+            Outcome::Unknown => Asked::Unknown,
+        });
+        wire::grant(taken)
+    }
+
+    /// A place among those that are answered at once.
+    fn admit(&self, method: Method) -> Result<Place<'_>, Status> {
+        let place = Place(&self.metrics);
+        let in_flight = self.metrics.checks_in_flight.add(1);
+        if usize::try_from(in_flight).is_ok_and(|in_flight| in_flight <= self.most_in_flight) {
+            return Ok(place);
+        }
+        Err(self.overloaded(method))
+    }
+
+    fn overloaded(&self, method: Method) -> Status {
+        self.metrics.failed(method, Failure::Overloaded);
+        Status::resource_exhausted("overloaded")
+    }
+
+    fn malformed(&self, method: Method, malformed: Malformed) -> Status {
+        self.metrics.failed(method, Failure::Malformed);
+        malformed.into()
+    }
+
+    /// Runs `work`; a panic in it ends it and nothing else. The panic hook has told the log.
+    async fn contained<T>(
+        &self,
+        method: Method,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut work = pin!(work);
+        let answer = std::future::poll_fn(|context| {
+            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                Ok(Poll::Ready(answer)) => Poll::Ready(Some(answer)),
+                Ok(Poll::Pending) => Poll::Pending,
+                Err(_) => Poll::Ready(None),
+            }
+        });
+        answer.await.unwrap_or_else(|| {
+            self.metrics.failed(method, Failure::Panicked);
+            Err(Status::internal(
+                "answering this call failed; see Mixer's log",
+            ))
+        })
+    }
+}
+
+/// Given back when dropped.
+struct Place<'a>(&'a Metrics);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.checks_in_flight.add(-1);
+    }
+}
+
+fn rate(rate: &v1::Rate) -> Rate<'_> {
+    Rate {
+        quota: &rate.quota,
+        key: &rate.key,
+        per_second: rate.per_second,
+    }
+}
+
+fn ask(ask: &v1::Ask) -> QuotaAsk<'_> {
+    QuotaAsk {
+        quota: &ask.quota,
+        key: &ask.key,
+        tier: &ask.tier,
+        cost: ask.cost,
+        lease: ask.lease,
+        per_second: ask.per_second,
+        unused: ask.unused,
+    }
+}
+
+/// The time a caller gives, by its `grpc-timeout`; [`PATIENCE`] when it does not say or says what cannot be read.
+///
+/// gRPC over HTTP/2: up to eight digits and a unit of H, M, S, m, u or n.
+fn left(metadata: &MetadataMap) -> Duration {
+    let timeout = metadata
+        .get("grpc-timeout")
+        .and_then(|value| value.to_str().ok());
+    timeout.and_then(parse_timeout).unwrap_or(PATIENCE)
+}
+
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3_600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        for (text, expected) in [
+            ("60m", Some(Duration::from_millis(60))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
+            ("0n", Some(Duration::ZERO)),
+            ("7u", Some(Duration::from_micros(7))),
+            ("", None),
+            ("m", None),
+            ("60", None),
+            ("123456789S", None),
+            ("-1S", None),
+            ("1é", None),
+        ] {
+            assert_eq!(parse_timeout(text), expected, "{text}");
+        }
+    }
+}

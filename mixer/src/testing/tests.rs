@@ -1,0 +1,175 @@
+//! Tests of tests: those that hold pass, and those that do not fail with what happened instead.
+
+use mixer_documents::Sources;
+use mixer_runtime::{Clock, Random};
+
+use super::{Choice, Report, run};
+use crate::snapshot::{Snapshot, Surroundings};
+
+async fn report(documents: &str, choice: Choice) -> Report {
+    let (clock, _time) = Clock::manual();
+    let surroundings = Surroundings::new(clock, Random::from_seed(1), tokio::runtime::Handle::current());
+    let registry = mixer_adapters::builtin();
+    let sources = Sources::from_texts([("test.yaml", documents)]);
+    let snapshot = Snapshot::build(sources, &registry, &surroundings)
+        .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    run(&snapshot, &registry, &surroundings, &choice).await
+}
+
+const POLICIES: &str = r#"
+policy: products
+for: destination.service == "products.shop"
+rules:
+  - deny: nobody from the sandbox
+    when: source.namespace == "sandbox"
+  - allow: the shop may read
+    when:
+      - source.namespace == "shop"
+      - request.method == "GET"
+otherwise: { deny: only the shop may read }
+quotas:
+  - { quota: requests per caller, key: [source.service_account], limit: 3 per minute }
+tests:
+  - allow: the shop may read
+    name: reading
+    given: { destination: { service: products.shop }, source: { namespace: shop }, request: { method: GET } }
+"#;
+
+/// The message of the only test that `test` adds.
+async fn failure(test: &str) -> Option<String> {
+    let documents = format!("{POLICIES}  - {test}\n");
+    let mut report = report(&documents, Choice::default()).await;
+    assert_eq!(report.passed + report.failures.len(), 2, "{test}: {report:?}");
+    report.failures.pop().map(|failure| failure.message)
+}
+
+#[tokio::test]
+async fn tests_that_hold_pass() {
+    for test in [
+        "{ allow: any, like: reading }",
+        "{ deny: nobody from the sandbox, like: reading, given: { source: { namespace: sandbox } } }",
+        "{ deny: otherwise, like: reading, given: { request: { method: PUT } } }",
+        "{ deny: only the shop may read, like: reading, given: { request: { method: PUT } } }",
+        "{ deny: any, like: reading, given: { request: { method: PUT } } }",
+        "{ deny: nobody from the sandbox, like: reading, given: { source: { namespace: null } } }",
+        "{ allow: default, like: reading, given: { destination: { service: other.shop } } }",
+        "{ limit: requests per caller, like: reading, times: 4 }",
+        "{ limit: any, like: reading, times: 4 }",
+    ] {
+        assert_eq!(failure(test).await, None, "{test}");
+    }
+}
+
+#[tokio::test]
+async fn tests_that_do_not_hold_say_what_happened_instead() {
+    for (test, says) in [
+        ("{ deny: any, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
+        ("{ allow: default, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
+        ("{ allow: otherwise, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
+        ("{ allow: any, like: reading, given: { request: { method: PUT } } }", "it is denied by \"only the shop may read\""),
+        (
+            "{ allow: any, like: reading, given: { source: { namespace: null } } }",
+            "(undetermined): cannot decide: source.namespace is not known",
+        ),
+        ("{ deny: nobody from the swamp, like: reading }", "no rule, otherwise or quota of any policy is called \"nobody from the swamp\""),
+        (
+            "{ deny: any, like: reading, given: { destination: { service: other.shop } } }",
+            "its own policy does not apply to what is given",
+        ),
+        ("{ limit: requests per caller, like: reading, times: 3 }", "expected request 3 of 3 to be refused"),
+        ("{ limit: requests per caller, like: reading, times: 5 }", "expected request 4 of 5 to be passed"),
+        (
+            "{ limit: requests per caller, like: reading, times: 2, given: { request: { method: PUT } } }",
+            "expected request 1 of 2 to be passed",
+        ),
+    ] {
+        let message = failure(test).await.unwrap_or_else(|| panic!("{test} passes"));
+        assert!(message.contains(says), "{test}\n  says {message}\n   not {says}");
+    }
+}
+
+#[tokio::test]
+async fn each_test_counts_from_zero() {
+    let test = "{ limit: requests per caller, like: reading, times: 4 }\n";
+    let report = report(&format!("{POLICIES}  - {test}  - {test}"), Choice::default()).await;
+    assert_eq!((report.passed, report.failures.len()), (3, 0), "{report:?}");
+}
+
+const ASKING: &str = r#"
+adapter: remote
+type: list
+config: { url: "http://127.0.0.1:9/never", refresh: 5m }
+---
+adapter: local
+type: list
+config: { entries: [10.0.0.0/8] }
+---
+policy: p
+for: always
+rules:
+  - { deny: remote, ask: remote, with: { value: request.client_ip } }
+  - { deny: local, ask: local, with: { value: request.client_ip } }
+tests:
+  - { name: outside, allow: default, given: { request: { client_ip: 1.1.1.1 } }, answers: { remote: no match } }
+  - { deny: local, like: outside, given: { request: { client_ip: 10.1.1.1 } } }
+  - { deny: local, like: outside, answers: { local: match } }
+  - { allow: default, like: outside, given: { request: { client_ip: 10.1.1.1 } }, answers: { local: no match } }
+  - { deny: remote, like: outside, answers: { remote: match } }
+  - { deny: remote, like: outside, answers: { remote: unavailable } }
+  - { name: silent, deny: any, given: { request: { client_ip: 1.1.1.1 } } }
+"#;
+
+#[tokio::test]
+async fn adapters_answer_what_the_test_says_and_lists_in_documents_what_they_hold() {
+    let report = report(ASKING, Choice::default()).await;
+    let failures: Vec<_> = report.failures.iter().map(|failure| (&*failure.test, &*failure.message)).collect();
+    let silent = "it asks the adapter `remote`: say what that answers, such as `answers: { remote: match }`";
+    assert_eq!((report.passed, failures), (6, vec![("silent", silent)]));
+}
+
+const TWO: &str = r#"
+policy: door
+guard: true
+for: always
+rules: [ { deny: strangers, when: 'source.namespace != "shop"' } ]
+tests:
+  - { name: own, allow: default, given: { source: { namespace: shop } } }
+---
+policy: house
+for: always
+rules: [ { allow: reading, when: 'request.method == "GET"' } ]
+otherwise: { deny: reading only }
+tests:
+  - { name: alone, allow: reading, given: { source: { namespace: farm }, request: { method: GET } } }
+  - { name: together, deny: strangers, like: alone }
+"#;
+
+#[tokio::test]
+async fn a_test_is_about_its_own_policy_unless_it_speaks_of_others() {
+    let failed = |report: &Report| report.failures.iter().map(|failure| failure.test.clone()).collect::<Vec<_>>();
+    let alone = report(TWO, Choice::default()).await;
+    assert_eq!((alone.passed, failed(&alone)), (3, vec![]));
+    let all = report(TWO, Choice { all: true, filter: None }).await;
+    assert_eq!(failed(&all), ["own", "alone"], "{all:?}");
+}
+
+#[tokio::test]
+async fn a_filter_chooses_by_policy_name_and_sentence() {
+    for (filter, chosen) in [("house", 2), ("alone", 1), ("strangers", 1), ("nothing", 0), ("", 3)] {
+        let report = report(TWO, Choice { all: false, filter: Some(filter.to_owned()) }).await;
+        assert_eq!(report.passed, chosen, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_of_an_outbound_policy_is_asked_by_the_source() {
+    let documents = r#"
+policy: egress
+at: outbound
+for: destination.service == "pay.example" && context.reporter == "source"
+rules: [ { deny: no money } ]
+tests:
+  - { deny: no money, given: { destination: { service: pay.example } } }
+"#;
+    assert_eq!(report(documents, Choice::default()).await.passed, 1);
+}

@@ -1,0 +1,11 @@
+//! Mixer as proxies see it: a real gRPC client over real sockets, documents in real directories.
+
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod check;
+mod client;
+mod mesh;
+mod reload;
+mod report;
+mod shutdown;

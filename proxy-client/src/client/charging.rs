@@ -1,0 +1,145 @@
+//! Charging a request: leases first, then Mixer, then what `on_error` says.
+
+use mixer_proto::v1;
+use mixer_runtime::Instant;
+
+use super::Inner;
+use crate::cache::Entry;
+use crate::lease::{Bill, ShadowCharge};
+use crate::stats::Counters;
+use crate::wire::{self, Ask, Charge, Grant, OnError, Outcome};
+use crate::{Answer, Because, Failure, Shadow, Verdict, call, standing};
+
+/// What became of charges that had to be asked for.
+pub(super) enum Paid {
+    Answered(Answer),
+    /// Mixer does not know the quota: the decision is out of date.
+    OutOfDate,
+}
+
+impl Inner {
+    /// A kept answer whose enforced charges are paid; shadow charges add what they would have done.
+    pub(super) fn passes(&self, entry: &Entry, now: Instant) -> Answer {
+        let mut answer = entry.answer.clone();
+        for charge in entry.charges.iter().filter(|charge| charge.shadow) {
+            if self.leases.spend_shadow(charge, now) == ShadowCharge::WouldRefuse {
+                let shadow = Shadow {
+                    policy: charge.policy.clone(),
+                    rule: charge.sentence.clone(),
+                    would: Verdict::Deny,
+                    because: Because::Quota,
+                };
+                answer.shadow = answer.shadow.iter().cloned().chain([shadow]).collect();
+            }
+        }
+        answer
+    }
+
+    /// Asks for the charges that leases did not cover.
+    pub(super) async fn pay(&self, entry: &Entry, bill: Bill, until: Instant) -> Paid {
+        let asks: Vec<Ask> = bill.missing.iter().map(|(_, ask)| ask.clone()).collect();
+        let sent = self.clock.now();
+        let answered = self.ask_quota(&asks, until).await;
+        let now = self.clock.now();
+        let charges = bill.missing.iter().map(|(at, _)| &entry.charges[*at]);
+        let denial = match answered {
+            Err(failure) => {
+                asks.iter().for_each(|ask| self.leases.unanswered(ask));
+                charges
+                    .filter_map(|charge| self.uncounted(&entry.answer, charge, Some(failure), now))
+                    .next()
+            }
+            Ok(grants) => {
+                let taken = anything_taken(charges.clone().zip(&grants));
+                for (ask, grant) in asks.iter().zip(&grants) {
+                    self.leases.answered(ask, grant, taken, sent, now);
+                }
+                if grants.iter().any(|grant| grant.outcome == Outcome::Unknown) {
+                    self.leases.put_back(bill, &entry.charges);
+                    return Paid::OutOfDate;
+                }
+                self.enforce(&entry.answer, charges.zip(&grants), now)
+            }
+        };
+        match denial {
+            None => Paid::Answered(self.passes(entry, now)),
+            Some(denial) => {
+                self.leases.put_back(bill, &entry.charges);
+                Paid::Answered(denial)
+            }
+        }
+    }
+
+    /// The denial that follows from grants of enforced charges, if one does.
+    pub(super) fn enforce<'a>(
+        &self,
+        decided: &Answer,
+        grants: impl Iterator<Item = (&'a Charge, &'a Grant)>,
+        now: Instant,
+    ) -> Option<Answer> {
+        let mut unavailable = None;
+        for (charge, grant) in grants {
+            match grant.outcome {
+                Outcome::Granted => {}
+                Outcome::Refused => {
+                    return Some(standing::refused(decided, charge, grant.retry_after));
+                }
+                Outcome::Unavailable | Outcome::Unknown => {
+                    unavailable =
+                        unavailable.or_else(|| self.uncounted(decided, charge, None, now));
+                }
+            }
+        }
+        unavailable
+    }
+
+    /// What `on_error` makes of a charge that could not be counted: `None` lets it pass.
+    pub(super) fn uncounted(
+        &self,
+        decided: &Answer,
+        charge: &Charge,
+        failure: Option<Failure>,
+        now: Instant,
+    ) -> Option<Answer> {
+        Counters::count(&self.counters.quota_failed);
+        match charge.on_error {
+            OnError::Allow => None,
+            OnError::Deny => Some(standing::uncounted(decided, charge, failure)),
+            OnError::Local(percent) => {
+                let fits = self.leases.fits_alone(charge, percent, now);
+                (!fits).then(|| standing::refused(decided, charge, None))
+            }
+        }
+    }
+
+    pub(super) async fn ask_quota(
+        &self,
+        asks: &[Ask],
+        until: Instant,
+    ) -> Result<Vec<Grant>, Failure> {
+        Counters::count(&self.counters.quota_calls);
+        let request = wire::quota_request(&self.name, &self.calls.dedup_id(), asks);
+        let response = self
+            .calls
+            .ask::<v1::QuotaResponse>(call::QUOTA, request, until)
+            .await?;
+        wire::quota_response(response, asks.len()).map_err(|error| {
+            tracing::debug!("grants of Mixer make no sense: {error}");
+            Failure::Malformed
+        })
+    }
+}
+
+/// Charges are taken all or nothing: one enforced charge that is refused, unknown, or may not pass uncounted, and none was.
+pub(super) fn anything_taken<'a>(
+    mut grants: impl Iterator<Item = (&'a Charge, &'a Grant)>,
+) -> bool {
+    !grants.any(|(charge, grant)| {
+        let undone = match grant.outcome {
+            Outcome::Granted => false,
+            Outcome::Refused | Outcome::Unknown => true,
+            Outcome::Unavailable => charge.on_error == OnError::Deny,
+        };
+        undone && !charge.shadow
+    })
+}

@@ -1,0 +1,173 @@
+//! Envoy as a proxy in front of one HTTP/1.1 upstream: with the role-based access control and access log that a mesh has it
+//! do, or without.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::installed;
+use crate::binaries::pinned;
+use crate::http::fetch;
+use crate::process::Process;
+use crate::{ports, wait};
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    /// Where it takes requests.
+    pub addr: SocketAddr,
+    process: Process,
+    _folder: TempDir,
+}
+
+/// What the proxy does beside passing requests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duties {
+    /// Nothing.
+    None,
+    /// Ten access rules, the last of which matches, and one line of access log per request.
+    AccessControlAndLog,
+}
+
+impl Envoy {
+    /// Starts it in front of `upstream`, with one worker thread; with `core`, on that core alone.
+    pub async fn start(upstream: SocketAddr, duties: Duties, core: Option<usize>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let (addr, admin) = (ports::free(), ports::free());
+        let log = folder.path().join("access.log");
+        let config = config(addr, admin, upstream, duties, &log.to_string_lossy());
+        let file = folder.path().join("envoy.yaml");
+        fs::write(&file, config).expect("the temporary directory can be written to");
+        let program = installed("envoy");
+        let mut command =
+            core.map_or_else(|| Command::new(&program), |core| pinned(core, &program));
+        command.arg("-c").arg(&file).args([
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warn",
+            "--disable-hot-restart",
+        ]);
+        let mut process = Process::start("envoy", command);
+        wait::until("envoy is ready", async || {
+            assert!(
+                process.has_ended().is_none(),
+                "envoy ended: {}",
+                process.output().join("\n")
+            );
+            fetch(admin, "/ready")
+                .await
+                .ok()
+                .filter(|answer| answer.status.is_success())
+        })
+        .await;
+        Self {
+            addr,
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+fn config(
+    addr: SocketAddr,
+    admin: SocketAddr,
+    upstream: SocketAddr,
+    duties: Duties,
+    log: &str,
+) -> String {
+    let (filters, logs) = match duties {
+        Duties::None => (String::new(), String::new()),
+        Duties::AccessControlAndLog => (access_control(), access_log(log)),
+    };
+    format!(
+        r#"admin: {{address: {admin}}}
+static_resources:
+  listeners:
+  - name: inbound
+    address: {addr}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: inbound
+          codec_type: AUTO
+{logs}          http_filters:
+{filters}          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config:
+            virtual_hosts:
+            - name: app
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: app}}}}]
+  clusters:
+  - name: app
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: app
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {upstream}}}}}]}}]
+"#,
+        admin = address(admin),
+        addr = address(addr),
+        upstream = address(upstream),
+    )
+}
+
+fn address(addr: SocketAddr) -> String {
+    format!(
+        "{{socket_address: {{address: {}, port_value: {}}}}}",
+        addr.ip(),
+        addr.port()
+    )
+}
+
+fn access_control() -> String {
+    let policies: String = (0..10)
+        .map(|number| {
+            let path = if number == 9 {
+                "/products".to_owned()
+            } else {
+                format!("/service{number}")
+            };
+            format!(
+                r#"                  rule{number}:
+                    permissions:
+                    - and_rules:
+                        rules:
+                        - header: {{name: ":method", string_match: {{exact: GET}}}}
+                        - url_path: {{path: {{prefix: "{path}"}}}}
+                    principals: [{{any: true}}]
+"#
+            )
+        })
+        .collect();
+    format!(
+        r#"          - name: envoy.filters.http.rbac
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+              rules:
+                action: ALLOW
+                policies:
+{policies}"#
+    )
+}
+
+fn access_log(path: &str) -> String {
+    format!(
+        r#"          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: "{path}"
+"#
+    )
+}

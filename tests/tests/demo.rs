@@ -1,0 +1,92 @@
+//! `mixer demo`, the first thing anybody runs: it ends by itself with good figures, and its spans are real.
+
+use std::process::Command;
+
+use mixer_tests::binaries::How;
+use mixer_tests::process::Process;
+use mixer_tests::servers::Zipkin;
+use mixer_tests::tidy::Tree;
+use serde_json::Value;
+
+/// Runs the demo to its end; the JSON it printed.
+async fn demo(more: &[&str]) -> Value {
+    let mut command: Command = How::Tested.command("mixer");
+    command
+        .args(["demo", "--for", "3s", "--json"])
+        .args(more)
+        .current_dir(Tree::workspace().root());
+    let mut process = Process::start("mixer demo", command);
+    let status = process.ended().await;
+    assert!(status.success(), "{status}");
+    process
+        .line("figures as JSON", |line| {
+            serde_json::from_str::<Value>(line)
+                .ok()
+                .filter(Value::is_object)
+        })
+        .await
+}
+
+fn figure(figures: &Value, name: &str) -> u64 {
+    figures[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} is missing: {figures}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_ends_by_itself_and_everything_happened_in_it() {
+    let figures = demo(&[]).await;
+    for name in [
+        "requests",
+        "allowed",
+        "denied",
+        "limited",
+        "check_rpcs",
+        "cache_hits",
+        "spans",
+        "p50_us",
+        "p99_us",
+    ] {
+        assert!(figure(&figures, name) > 0, "{name}: {figures}");
+    }
+    assert_eq!(figure(&figures, "failed"), 0, "{figures}");
+    let sum: u64 = ["allowed", "denied", "limited"]
+        .iter()
+        .map(|name| figure(&figures, name))
+        .sum();
+    assert_eq!(
+        sum,
+        figure(&figures, "requests"),
+        "every request is one of them: {figures}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_demo_ends_cleanly() {
+    let mut command: Command = How::Tested.command("mixer");
+    command.arg("demo").current_dir(Tree::workspace().root());
+    let mut process = Process::start("mixer demo", command);
+    process
+        .line("a line of figures", |line| {
+            line.contains("p99").then_some(())
+        })
+        .await;
+    process.signal("INT");
+    let status = process.ended().await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs zipkin"]
+async fn zipkin_shows_the_three_services_of_the_demo() {
+    let zipkin = Zipkin::start().await;
+    demo(&["--zipkin", &zipkin.url()]).await;
+    let mut services = zipkin
+        .get("/api/v2/services")
+        .await
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    services.sort_by_key(Value::to_string);
+    assert_eq!(services, ["frontend.shop", "products.shop", "reviews.shop"]);
+}
