@@ -172,8 +172,7 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 // The worker's sweep does it, without a timer per request.
                 .header_read_timeout(None)
                 .max_header_size(limits.head_bytes)
-                .max_buf_size(limits.buffer_bytes.max(limits.head_bytes))
-                .pipeline_flush(true);
+                .max_buf_size(limits.buffer_bytes.max(limits.head_bytes));
             let service = service_fn(|request: http::Request<Incoming>| request::handle(connection.clone(), request));
             let http = server.serve_connection(TokioIo::new(io), service).with_upgrades();
             connection.drive(http, |http| http.graceful_shutdown()).await;

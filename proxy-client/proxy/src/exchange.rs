@@ -212,6 +212,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.status == 0 && self.flag == Flag::None && self.protocol != Protocol::Tcp {
+            self.flag = Flag::DownstreamTermination;
+        }
         let now = self.connection.worker.shared.clock.now();
         self.report(now.since(self.started));
         self.connection.request_ends(now);

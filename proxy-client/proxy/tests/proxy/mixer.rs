@@ -21,7 +21,8 @@ pub(crate) type Attributes = BTreeMap<String, String>;
 pub(crate) struct TestMixer {
     pub(crate) address: SocketAddr,
     inner: Arc<Inner>,
-    served: tokio::task::JoinHandle<()>,
+    // Its own, so that dropping it ends every connection.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 struct Inner {
@@ -105,13 +106,16 @@ impl TestMixer {
             states: watch::Sender::new(state),
             reports: watch::Sender::default(),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder().add_service(MixerServer::new(Service(inner.clone())));
-        let served = server.serve_with_incoming(TcpListenerStream::new(listener));
-        #[allow(clippy::disallowed_methods)]
-        let served = tokio::spawn(async { served.await.unwrap() });
-        Self { address, inner, served }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { address, inner, runtime: Some(runtime) }
     }
 
     /// What was asked so far.
@@ -136,7 +140,9 @@ impl TestMixer {
 
 impl Drop for TestMixer {
     fn drop(&mut self) {
-        self.served.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
