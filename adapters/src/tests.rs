@@ -13,7 +13,7 @@ fn example(kind: &str) -> Example {
             let address = OwnedValue::Ip("10.1.2.3".parse().unwrap());
             Example::new(json!({"entries": ["10.0.0.0/8"]})).input("value", Type::Ip, address)
         }
-        "log" => Example::new(json!({"to": "stderr"})),
+        "log" => Example::new(json!({"to": {"file": "/dev/null"}})),
         "memory-quota" => Example::new(json!({"max_keys": 1000})),
         "prometheus" => Example::new(json!({"max_series": 100})),
         "zipkin" => Example::new(json!({"url": "http://127.0.0.1:9411/api/v2/spans"})),
@@ -33,5 +33,8 @@ async fn every_adapter_conforms() {
 #[test]
 fn every_feature_is_on_by_default() {
     let types: Vec<_> = builtin().types().collect();
-    assert_eq!(types, ["list", "log", "memory-quota", "prometheus", "zipkin"]);
+    assert_eq!(
+        types,
+        ["list", "log", "memory-quota", "prometheus", "zipkin"]
+    );
 }

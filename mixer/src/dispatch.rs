@@ -33,6 +33,7 @@ use self::settle::{By, Deciding, Group, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
 
 pub use decision::{Because, Charge, Decision, HeaderOperation, ShadowVerdict, Verdict};
+pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub use quota::{Outcome, QuotaAsk, Rate, Taken};
@@ -131,7 +132,7 @@ impl Dispatcher {
     /// The denial that stands in where deciding panicked. Nobody may keep it.
     fn broken(&self, revision: Arc<str>) -> Decision {
         tracing::error!("deciding a request panicked; it was denied");
-        outcome::broken(revision, self.random.next())
+        outcome::denial::broken(revision, self.random.next())
     }
 }
 
@@ -183,8 +184,8 @@ struct Groups {
 
 impl Deciding<'_> {
     fn first_pass(&mut self, applicable: &Applicable) -> First {
-        for (attribute, key) in &self.snapshot.index.consulted {
-            self.evaluation.touch(*attribute, key.as_deref());
+        for reference in &self.snapshot.set.consulted {
+            self.evaluation.touch_reference(*reference);
         }
         let mut guards = Vec::new();
         for guard in &applicable.guards {

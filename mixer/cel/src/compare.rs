@@ -9,11 +9,17 @@ use crate::{EvalError, Val};
 /// Whether two values are equal. Values of different types are not, numbers apart.
 pub(crate) fn equal(a: &Val<'_>, b: &Val<'_>, budget: &mut Budget) -> Result<bool, EvalError> {
     Ok(match (a, b) {
-        (Val::String(a), Val::String(b)) => **a == **b,
+        (Val::String(a), Val::String(b)) => {
+            budget.read(a.len().min(b.len()))?;
+            **a == **b
+        }
         (Val::Null, Val::Null) => true,
         (Val::Bool(a), Val::Bool(b)) => a == b,
         (Val::Int(a), Val::Int(b)) => a == b,
-        (Val::Bytes(a), Val::Bytes(b)) => **a == **b,
+        (Val::Bytes(a), Val::Bytes(b)) => {
+            budget.read(a.len().min(b.len()))?;
+            **a == **b
+        }
         (Val::Timestamp(a), Val::Timestamp(b)) => a == b,
         (Val::Duration(a), Val::Duration(b)) => a == b,
         (Val::Ip(a), Val::Ip(b)) => a == b,
@@ -58,7 +64,7 @@ pub(crate) fn equal(a: &Val<'_>, b: &Val<'_>, budget: &mut Budget) -> Result<boo
 
 /// The error of reading a key that the request gives more than once.
 pub(crate) fn ambiguous(key: &Val<'_>) -> EvalError {
-    EvalError::Ambiguous(key.to_text().into())
+    EvalError::Ambiguous(key.shown().into())
 }
 
 /// How two values are ordered; `None` where one is not a number.
@@ -66,12 +72,19 @@ pub(crate) fn order(
     operator: &'static str,
     a: &Val<'_>,
     b: &Val<'_>,
+    budget: &mut Budget,
 ) -> Result<Option<Ordering>, EvalError> {
     Ok(Some(match (a, b) {
         (Val::Int(a), Val::Int(b)) => a.cmp(b),
-        (Val::String(a), Val::String(b)) => a.as_bytes().cmp(b.as_bytes()),
+        (Val::String(a), Val::String(b)) => {
+            budget.read(a.len().min(b.len()))?;
+            a.as_bytes().cmp(b.as_bytes())
+        }
         (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
-        (Val::Bytes(a), Val::Bytes(b)) => a.cmp(b),
+        (Val::Bytes(a), Val::Bytes(b)) => {
+            budget.read(a.len().min(b.len()))?;
+            a.cmp(b)
+        }
         (Val::Timestamp(a), Val::Timestamp(b)) => a.cmp(b),
         (Val::Duration(a), Val::Duration(b)) => a.total_nanos().cmp(&b.total_nanos()),
         (

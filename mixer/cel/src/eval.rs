@@ -37,8 +37,8 @@ struct Walk<'w, 'a> {
 impl<'a> Walk<'_, 'a> {
     fn value(&mut self, node: &'a Node, names: Names<'_, 'a>) -> Result<Val<'a>> {
         match node {
-            Node::Constant(value) => Ok(value.clone()),
-            Node::Local(index) => Ok(local(names, *index)),
+            Node::Constant(value) => Ok(value.borrowed()),
+            Node::Local(index) => Ok(local(names, *index).clone()),
             Node::Variable(index, name) => self
                 .evaluation
                 .variable(*index)
@@ -82,21 +82,8 @@ impl<'a> Walk<'_, 'a> {
             Node::Not(operand) => self
                 .truth(operand, names)
                 .map(|truth| !truth)
-                .map_err(not_bool_is_overload),
-            Node::Is(operand, text) => self.is(operand, text, names),
-            Node::OneOf(operand, texts) => self.one_of(operand, texts, names),
-            Node::StartsWith(operand, text) => {
-                self.with_text("startsWith", operand, names, |s| s.starts_with(&**text))
-            }
-            Node::EndsWith(operand, text) => {
-                self.with_text("endsWith", operand, names, |s| s.ends_with(&**text))
-            }
-            Node::Contains(operand, text) => {
-                self.with_text("contains", operand, names, |s| s.contains(&**text))
-            }
-            Node::Matches(operand, regex) => {
-                self.with_text("matches", operand, names, |s| regex.is_match(s))
-            }
+                .map_err(|error| overload(error, "!")),
+            Node::Text(operand, test) => self.text(operand, test, names),
             Node::Equal(sides) => self.equal(&sides.0, &sides.1, names),
             Node::NotEqual(sides) => self.equal(&sides.0, &sides.1, names).map(|equal| !equal),
             Node::Order(comparison, sides) => self.order(*comparison, &sides.0, &sides.1, names),
@@ -130,14 +117,16 @@ impl<'a> Walk<'_, 'a> {
             }
         }
         match first_error {
-            Some(error) => Err(not_bool_is_overload(error)),
+            Some(error) => Err(overload(error, if decides { "||" } else { "&&" })),
             None => Ok(!decides),
         }
     }
 
     fn conditional(&mut self, parts: &'a [Node; 3], names: Names<'_, 'a>) -> Result<Val<'a>> {
         let [condition, then, otherwise] = parts;
-        let condition = self.truth(condition, names).map_err(not_bool_is_overload)?;
+        let condition = self
+            .truth(condition, names)
+            .map_err(|error| overload(error, "? :"))?;
         self.value(if condition { then } else { otherwise }, names)
     }
 
@@ -166,17 +155,18 @@ impl<'a> Walk<'_, 'a> {
 }
 
 /// The value of the `index`-th enclosing name; the checker saw that there are so many.
-fn local<'a>(names: Names<'_, 'a>, index: usize) -> Val<'a> {
+fn local<'s, 'a>(names: Names<'s, 'a>, index: usize) -> &'s Val<'a> {
     let mut scope = names;
     for _ in 0..index {
         scope = scope.and_then(|scope| scope.outer);
     }
-    scope.map_or(Val::Null, |scope| scope.value.clone())
+    scope.map_or(&Val::Null, |scope| &scope.value)
 }
 
-fn not_bool_is_overload(error: EvalError) -> EvalError {
+/// What is no bool is no operand of a logical operator.
+fn overload(error: EvalError, operator: &'static str) -> EvalError {
     match error {
-        EvalError::NotBool(_) => EvalError::NoOverload("a logical operator"),
+        EvalError::NotBool(_) => EvalError::NoOverload(operator),
         other => other,
     }
 }

@@ -93,19 +93,15 @@ impl<'a> Evaluation<'a> {
 
     /// Everything read so far, each once and sorted, with whether the request has it. Keys found ambiguous count as present.
     pub fn referenced(&self) -> Vec<(Reference, bool)> {
-        let seen = |at: usize| {
-            let mut words = self.seen.iter().chain(&self.seen_beyond);
-            words
-                .nth(at / 64)
-                .is_some_and(|word| word & (1 << (at % 64)) != 0)
-        };
-        let named = self
-            .references
-            .list
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| seen(*at));
-        let mut all: Vec<Reference> = named.map(|(_, reference)| reference.clone()).collect();
+        let mut all: Vec<Reference> = Vec::new();
+        for (at, word) in self.seen.iter().chain(&self.seen_beyond).enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros() as usize;
+                all.extend(self.references.list.get(64 * at + bit).cloned());
+                rest &= rest - 1;
+            }
+        }
         for (attribute, others) in &self.others {
             let keys = others.keys.iter().map(|key| Some(Arc::from(&**key)));
             let whole = others.whole.then_some(None);
@@ -116,7 +112,10 @@ impl<'a> Evaluation<'a> {
         }
         all.sort();
         all.into_iter()
-            .map(|reference| (reference.clone(), self.has(&reference)))
+            .map(|reference| {
+                let present = self.has(&reference);
+                (reference, present)
+            })
             .collect()
     }
 

@@ -13,9 +13,11 @@ mod optional;
 mod strings;
 mod times;
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::budget::Budget;
+use crate::compare::order;
 use crate::{EvalError, Kind, Val};
 
 pub(crate) use arithmetic::{arithmetic, negate};
@@ -172,23 +174,29 @@ impl Sort {
     }
 }
 
-/// Elements in the order of their keys.
+/// Elements in the order of their keys, which must be of one type and comparable.
 pub(crate) fn sort<'a>(
-    keyed: Vec<(Val<'a>, Val<'a>)>,
+    mut keyed: Vec<(Val<'a>, Val<'a>)>,
     budget: &mut Budget,
 ) -> Result<crate::val::List<'a>> {
-    let mut keyed = keyed;
-    budget.step(keyed.len() * keyed.len().max(2).ilog2() as usize)?;
-    let mut failed = None;
-    keyed.sort_by(|(a, _), (b, _)| match crate::compare::order("sort", a, b) {
-        Ok(order) if a.type_name() == b.type_name() => order.unwrap_or(std::cmp::Ordering::Equal),
-        _ => {
-            failed = Some(EvalError::NoOverload("sort"));
-            std::cmp::Ordering::Equal
+    let rounds = keyed.len().max(2).ilog2() as usize;
+    budget.step(keyed.len() * rounds)?;
+    // Each compared with the first and with itself finds another type and NaN; what is left has a total order.
+    let mut free = Budget::boundless();
+    if let Some((first, _)) = keyed.first() {
+        for (key, _) in &keyed {
+            let length = key.as_str().map_or(0, str::len);
+            budget.read(length.saturating_mul(rounds))?;
+            let same = key.type_name() == first.type_name();
+            if !same || order("sort", key, key, &mut free)?.is_none() {
+                return Err(EvalError::NoOverload("sort"));
+            }
         }
-    });
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(keyed.into_iter().map(|(_, value)| value).collect()),
     }
+    // Paid for above: a comparison that failed halfway would leave no order at all.
+    keyed.sort_by(|(a, _), (b, _)| {
+        let order = order("sort", a, b, &mut free);
+        order.ok().flatten().unwrap_or(Ordering::Equal)
+    });
+    Ok(keyed.into_iter().map(|(_, value)| value).collect())
 }

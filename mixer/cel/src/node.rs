@@ -46,14 +46,8 @@ pub(crate) enum Node {
     Arithmetic(Arithmetic, Box<(Node, Node)>),
     Negate(Box<Node>),
 
-    /// Equality with a literal string.
-    Is(Box<Node>, Box<str>),
-    /// `in` a literal list of strings, sorted.
-    OneOf(Box<Node>, Box<[Box<str>]>),
-    StartsWith(Box<Node>, Box<str>),
-    EndsWith(Box<Node>, Box<str>),
-    Contains(Box<Node>, Box<str>),
-    Matches(Box<Node>, Box<regex::Regex>),
+    /// A question about a text that was prepared at load.
+    Text(Box<Node>, TextTest),
 
     Call(Function, Box<[Node]>),
     List(Box<[(bool, Node)]>),
@@ -83,6 +77,19 @@ pub(crate) struct Definition {
     /// What it reads, the definitions it uses included.
     pub(crate) reads: Vec<Read>,
     pub(crate) depth: usize,
+}
+
+/// A question about a text.
+#[derive(Clone, Debug)]
+pub(crate) enum TextTest {
+    /// Equality with a literal.
+    Is(Box<str>),
+    /// `in` a literal list; sorted.
+    OneOf(Box<[Box<str>]>),
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    Contains(Box<str>),
+    Matches(Box<regex::Regex>),
 }
 
 /// An attribute of the request.

@@ -96,6 +96,26 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// The same, with its text borrowed.
+    pub(crate) fn borrowed(&'a self) -> Val<'a> {
+        match self {
+            Val::String(text) => Val::text(text),
+            other => other.clone(),
+        }
+    }
+
+    /// For errors: enough of it to know it by.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Val::String(text) => match text.char_indices().nth(64) {
+                Some((end, _)) => format!("{}..", &text[..end]),
+                None => (**text).to_owned(),
+            },
+            Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) => self.to_text(),
+            other => format!("a {}", other.type_name()),
+        }
+    }
+
     pub(crate) fn some(value: Val<'a>) -> Self {
         Val::Optional(Some(Arc::new(value)))
     }

@@ -45,7 +45,9 @@ fn no_case_of_the_specification_is_answered_wrong() {
         if flags.iter().any(|flag| OUT_OF_SCOPE.contains(flag)) {
             continue;
         }
-        let counts = files.entry(case["file"].as_str().unwrap()).or_default();
+        let counts = files
+            .entry(case["file"].as_str().expect("the form of the data"))
+            .or_default();
         let shown = |reason: String| format!("{} {}\n    {reason}", case["file"], case["expr"]);
         match run(case, flags.contains(&"disable_check")) {
             Outcome::Right => counts[0] += 1,
@@ -93,9 +95,9 @@ fn run(case: &Json, unchecked: bool) -> Outcome {
     {
         compiler.variable(
             name,
-            types
-                .get(name)
-                .map_or(Kind::Dyn, |kind| kind_of(kind.as_str().unwrap())),
+            types.get(name).map_or(Kind::Dyn, |kind| {
+                kind_of(kind.as_str().expect("the form of the data"))
+            }),
         );
         values.push(
             bindings
@@ -148,15 +150,15 @@ fn value_of(json: &Json) -> Val<'static> {
     let text = || v.as_str().unwrap_or_default().to_owned();
     match json["t"].as_str().expect("a type") {
         "null" => Val::Null,
-        "bool" => Val::Bool(v.as_bool().unwrap()),
-        "int" => Val::Int(text().parse().unwrap()),
-        "uint" => Val::Uint(text().parse().unwrap()),
-        "double" => Val::Double(text().parse().unwrap()),
+        "bool" => Val::Bool(v.as_bool().expect("the form of the data")),
+        "int" => Val::Int(text().parse().expect("the form of the data")),
+        "uint" => Val::Uint(text().parse().expect("the form of the data")),
+        "double" => Val::Double(text().parse().expect("the form of the data")),
         "string" => Val::from(text()),
         "bytes" => Val::Bytes(base64(&text()).into()),
         "list" => Val::List(
             v.as_array()
-                .unwrap()
+                .expect("the form of the data")
                 .iter()
                 .map(value_of)
                 .collect::<List<'_>>(),
@@ -164,18 +166,18 @@ fn value_of(json: &Json) -> Val<'static> {
         "map" => {
             let entries = v
                 .as_array()
-                .unwrap()
+                .expect("the form of the data")
                 .iter()
                 .map(|entry| (value_of(&entry[0]), value_of(&entry[1])));
-            Val::Map(Map::build(entries.collect()).unwrap())
+            Val::Map(Map::build(entries.collect()).expect("the form of the data"))
         }
         "duration" => Val::Duration(Duration {
-            seconds: v[0].as_i64().unwrap(),
-            nanos: v[1].as_u64().unwrap() as u32,
+            seconds: v[0].as_i64().expect("the form of the data"),
+            nanos: v[1].as_u64().expect("the form of the data") as u32,
         }),
         "timestamp" => Val::Timestamp(Timestamp {
-            seconds: v[0].as_i64().unwrap(),
-            nanos: v[1].as_u64().unwrap() as u32,
+            seconds: v[0].as_i64().expect("the form of the data"),
+            nanos: v[1].as_u64().expect("the form of the data") as u32,
         }),
         other => panic!("a value of type {other}"),
     }
@@ -198,7 +200,10 @@ fn exactly(a: &Val<'_>, b: &Val<'_>) -> bool {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| exactly(&a, &b))
         }
         (Val::Map(a), Val::Map(b)) => {
-            let (a, b) = (a.entries().unwrap(), b.entries().unwrap());
+            let (a, b) = (
+                a.entries().expect("the form of the data"),
+                b.entries().expect("the form of the data"),
+            );
             a.len() == b.len()
                 && a.iter()
                     .zip(&b)
@@ -213,7 +218,7 @@ fn base64(text: &str) -> Vec<u8> {
     let source = format!("base64.decode({text:?})");
     let expression = compiler
         .expression(&source, Producer::Check, Expect::Any)
-        .unwrap();
+        .expect("the form of the data");
     let references = compiler.finish();
     let bag = AttributeBag::new();
     match expression.evaluate(&mut Evaluation::new(&bag, &references)) {

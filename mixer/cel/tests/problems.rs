@@ -335,7 +335,7 @@ fn unguarded(lines: &[&str]) -> Vec<(String, String)> {
         let expression = compiler.expression(source, Producer::Check, Expect::Kind(Kind::Bool));
         compiled.push(expression.unwrap_or_else(|p| panic!("{source}: {p:?}")));
     }
-    let (last, earlier) = compiled.split_last().unwrap();
+    let (last, earlier) = compiled.split_last().expect("at least one line");
     let earlier: Vec<_> = earlier.iter().collect();
     let keys = last.unguarded_keys(&earlier);
     for key in &keys {

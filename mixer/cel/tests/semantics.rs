@@ -32,10 +32,7 @@ fn request() -> OwnedBag {
     bag.set(v::SOURCE_NAMESPACE, OwnedValue::String("shop".into()))
         .set(v::REQUEST_METHOD, OwnedValue::String("GET".into()))
         .set(v::REQUEST_PATH, OwnedValue::String("/products/1".into()))
-        .set(
-            v::REQUEST_CLIENT_IP,
-            OwnedValue::Ip("10.1.1.1".parse().unwrap()),
-        )
+        .set(v::REQUEST_CLIENT_IP, OwnedValue::Ip([10, 1, 1, 1].into()))
         .set(v::REQUEST_SIZE, OwnedValue::Int(1000))
         .set(
             v::REQUEST_TIME,
@@ -363,6 +360,22 @@ fn a_name_given_twice_is_an_error_to_read() {
     }
 }
 
+#[test]
+fn header_names_are_lower_case() {
+    for source in [
+        r#"request.headers["X-Tester"] == "yes""#,
+        r#""X-Tester" in request.headers"#,
+        r#"request.headers[?"X-Tester"].hasValue()"#,
+        "has(request.headers.Host)",
+    ] {
+        let found = value(source, &AttributeBag::new());
+        assert_eq!(
+            found, "PROBLEM header names are lower case here",
+            "{source}"
+        );
+    }
+}
+
 fn compile(compiler: &mut Compiler, source: &str) -> mixer_cel::Expression {
     compiler
         .expression(source, Producer::Check, Expect::Kind(Kind::Bool))
@@ -378,7 +391,10 @@ fn referenced(source: &str, bag: &AttributeBag<'_>) -> Vec<String> {
     let vocabulary = Vocabulary::new();
     let referenced = evaluation.referenced();
     let shown = |(reference, present): &(mixer_cel::Reference, bool)| {
-        let name = &vocabulary.by_id(reference.attribute).unwrap().name;
+        let name = &vocabulary
+            .by_id(reference.attribute)
+            .expect("it was compiled")
+            .name;
         let key = reference
             .key
             .as_ref()

@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, vocabulary};
+use mixer_cel::{Compiler, ReferenceId};
 use quick_cache::Equivalent;
 
 use self::index::Index;
@@ -62,6 +63,18 @@ impl Applicability {
             tcp,
             kept: Kept(quick_cache::sync::Cache::new(MOST)),
         }
+    }
+
+    /// What decides what applies, as references of the set's expressions.
+    pub(crate) fn consulted(&self, compiler: &mut Compiler) -> Vec<ReferenceId> {
+        let reporter = (vocabulary::CONTEXT_REPORTER, None);
+        let mut consulted: Vec<_> = self.reads.iter().chain([&reporter]).collect();
+        consulted.sort();
+        consulted.dedup();
+        consulted
+            .into_iter()
+            .map(|(attribute, key)| compiler.reference(*attribute, key.as_deref()))
+            .collect()
     }
 
     pub(crate) fn applicable(

@@ -16,6 +16,8 @@ mod testcase;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mixer_attributes::vocabulary;
+
 use crate::applicability::Applicability;
 use crate::context::Context;
 use crate::diagnostics::Problems;
@@ -98,7 +100,7 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
 
     let Context {
         problems,
-        compiler,
+        mut compiler,
         adapters,
         ..
     } = context;
@@ -107,9 +109,12 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
     if warnings.errors() > 0 {
         return Err(warnings);
     }
-    let references = compiler.finish();
     let digests = Digests::new(&mesh, &policies, &telemetry, &adapters, &defined);
     let applicability = Applicability::new(digests, &policies, &telemetry, &services);
+    let consulted = applicability.consulted(&mut compiler);
+    // Who is told why a request was denied may depend on it.
+    compiler.reference(vocabulary::SOURCE_PRINCIPAL, None);
+    let references = compiler.finish();
     Ok(PolicySet {
         mesh,
         policies,
@@ -118,6 +123,7 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
         telemetry,
         vocabulary,
         references,
+        consulted,
         warnings,
         applicability,
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mixer_attributes::{AttributeBag, Value, Vocabulary, vocabulary};
-use mixer_cel::References;
+use mixer_cel::{ReferenceId, References};
 
 use crate::applicability::Applicability;
 use crate::{
@@ -27,6 +27,9 @@ pub struct PolicySet {
     pub vocabulary: Vocabulary,
     /// What evaluations need.
     pub references: References,
+    /// What finding out what applies reads, for [`mixer_cel::Evaluation::touch_reference`]: what `for`s compare, and which side
+    /// asks.
+    pub consulted: Vec<ReferenceId>,
     /// Warnings, and the sources all spans point into.
     pub warnings: Diagnostics,
     pub(crate) applicability: Applicability,

@@ -263,10 +263,10 @@ impl Drop for Place<'_> {
 
 /// The work panicked; the panic hook has told the log.
 #[derive(Debug, PartialEq, Eq)]
-struct Panicked;
+pub(crate) struct Panicked;
 
 /// Runs `work` and turns a panic in it into a value. It is dropped where it panicked, so no state of it is seen again.
-async fn contained<F: Future>(work: F) -> Result<F::Output, Panicked> {
+pub(crate) async fn contained<F: Future>(work: F) -> Result<F::Output, Panicked> {
     let mut work = pin!(work);
     std::future::poll_fn(move |context| {
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {

@@ -3,20 +3,18 @@
 //! The charges of one request are taken all or nothing: the asks on one store in one call, and where another store refuses, what
 //! was taken is given back. A store that cannot be asked is not a refusal: each quota's `on_error` says what it means. Shadow
 //! quotas are counted alone and last, so that they refuse nothing, and only for requests that pass.
-//!
-//! Tries of one request carry one `dedup_id`. Every call made for it has an id of its own derived from that, giving back
-//! included, so that a repeated try neither takes nor gives back twice.
+
+mod spend;
 
 use std::time::Duration;
 
-use mixer_adapter::{Ask, Outcome as Granted};
 use mixer_attributes::AttributeBag;
-use mixer_documents::{Limit, Mode, Quota, QuotaOnError};
-use mixer_runtime::Instant;
+use mixer_documents::{Mode, QuotaOnError};
 
+use self::spend::{Spending, Want};
 use super::decision::{Charge, Decision, Verdict};
-use super::ledger::LEASE_FOR;
-use super::{Dispatcher, ask, outcome};
+use super::outcome::denial;
+use super::{Dispatcher, ask};
 
 /// One counter that a proxy asks about.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +110,7 @@ impl Dispatcher {
         let mut outcomes = decision.charges.iter().zip(taken);
         let (charge, taken) =
             outcomes.find(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused)?;
-        Some(outcome::refused(
+        Some(denial::refused(
             &self.snapshot,
             decision,
             charge,
@@ -134,7 +132,7 @@ impl Dispatcher {
                 && taken.outcome == Outcome::Unavailable
                 && charge.on_error == QuotaOnError::Deny
         })?;
-        Some(outcome::uncountable(
+        Some(denial::uncountable(
             &self.snapshot,
             decision,
             charge,
@@ -152,27 +150,22 @@ impl Dispatcher {
         dedup_id: &str,
         left: Duration,
     ) -> Vec<Taken> {
-        let now = self.clock.now();
         let wants = charges.iter().map(|charge| {
             let quota = &self.snapshot.set.policies[charge.place.0].quotas[charge.place.1];
             let rate = rates
                 .iter()
                 .find(|rate| *rate.quota == *charge.quota && rate.key == charge.key);
-            let per_second = rate.map(|rate| rate.per_second);
-            self.want(
+            Want {
                 quota,
-                &charge.key,
-                charge.limit,
-                charge.cost,
-                per_second,
-                charge.shadow,
-                client,
-                now,
-            )
+                key: &charge.key,
+                limit: charge.limit,
+                cost: charge.cost,
+                per_second: rate.map(|rate| rate.per_second),
+                shadow: charge.shadow,
+            }
         });
         let wants: Vec<Want<'_>> = wants.collect();
-        self.spend(&wants, client, dedup_id, now + ask::patience(left))
-            .await
+        self.spending(client, dedup_id, left).spend(&wants).await
     }
 
     /// Takes, refills and gives back quota, all or nothing; one outcome each, in order. Giving back never fails; of what a client
@@ -184,333 +177,56 @@ impl Dispatcher {
         dedup_id: &str,
         left: Duration,
     ) -> Vec<Taken> {
-        let now = self.clock.now();
-        let until = now + ask::patience(left);
-        let place = |ask: &QuotaAsk<'_>| self.snapshot.quota(ask.quota);
-        let known: Vec<_> = asks
-            .iter()
-            .filter_map(|ask| Some((ask, place(ask)?)))
-            .collect();
-        let wants: Vec<Want<'_>> = known
-            .iter()
-            .map(|(ask, place)| {
-                let policy = &self.snapshot.set.policies[place.0];
-                let quota = &policy.quotas[place.1];
-                let shadow = quota.mode == Mode::Shadow || policy.mode == Mode::Shadow;
-                let limit = if ask.tier.is_empty() {
+        let known = asks.iter().filter_map(|ask| {
+            let place = self.snapshot.quota(ask.quota)?;
+            let policy = &self.snapshot.set.policies[place.0];
+            let quota = &policy.quotas[place.1];
+            let want = Want {
+                quota,
+                key: ask.key,
+                limit: if ask.tier.is_empty() {
                     quota.limit.otherwise
                 } else {
                     quota.limit.row(ask.tier)
-                };
-                let per_second = ask.lease.then_some(ask.per_second);
-                self.want(
-                    quota, ask.key, limit, ask.cost, per_second, shadow, client, now,
-                )
-            })
-            .collect();
-        self.return_unused(
-            known.iter().map(|(ask, _)| *ask).zip(&wants),
-            client,
-            dedup_id,
-            until,
-        )
-        .await;
-        if wants.len() < asks.len() {
-            return vec![nothing(Outcome::Unknown); asks.len()];
-        }
-        self.spend(&wants, client, dedup_id, until).await
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn want<'a>(
-        &self,
-        quota: &'a Quota,
-        key: &'a [String],
-        limit: Limit,
-        cost: i64,
-        per_second: Option<f64>,
-        shadow: bool,
-        client: &str,
-        now: Instant,
-    ) -> Want<'a> {
-        let counter = self.ledger.counter(&quota.id, key);
-        let extra = match per_second {
-            Some(rate) if !shadow => {
-                self.ledger
-                    .size(counter, client, limit, quota.lease, rate, now)
-            }
-            _ => 0,
-        };
-        Want {
-            quota,
-            key,
-            limit,
-            cost,
-            extra,
-            shadow,
-            counter,
-        }
-    }
-
-    async fn spend(
-        &self,
-        wants: &[Want<'_>],
-        client: &str,
-        dedup_id: &str,
-        until: Instant,
-    ) -> Vec<Taken> {
-        let mut taken = vec![nothing(Outcome::Granted); wants.len()];
-        let mut stores: Vec<usize> = Vec::new();
-        for want in wants.iter().filter(|want| want.is_taken()) {
-            if !want.shadow && !stores.contains(&want.quota.store) {
-                stores.push(want.quota.store);
-            }
-        }
-        for (position, store) in stores.iter().enumerate() {
-            let here: Vec<usize> = (0..wants.len())
-                .filter(|at| {
-                    wants[*at].is_taken() && !wants[*at].shadow && wants[*at].quota.store == *store
-                })
-                .collect();
-            if !self
-                .take_from(
-                    *store, &here, wants, &mut taken, client, dedup_id, "take", until,
-                )
-                .await
-            {
-                self.give_back(
-                    &stores[..position],
-                    wants,
-                    &mut taken,
-                    client,
-                    dedup_id,
-                    until,
-                )
-                .await;
-                return taken;
-            }
-        }
-        for at in (0..wants.len()).filter(|at| wants[*at].is_taken() && wants[*at].shadow) {
-            let part = format!("shadow {at}");
-            let store = wants[at].quota.store;
-            self.take_from(
-                store,
-                &[at],
-                wants,
-                &mut taken,
-                client,
-                dedup_id,
-                &part,
-                until,
-            )
-            .await;
-        }
-        let now = self.clock.now();
-        for (want, taken) in wants.iter().zip(&mut taken) {
-            if taken.lease > 0 {
-                taken.lease_for = LEASE_FOR.min(want.limit.window);
-                self.ledger.grant(
-                    want.counter,
-                    client,
-                    taken.lease,
-                    now + taken.lease_for,
-                    now,
-                );
-            }
-        }
-        taken
-    }
-
-    /// Takes the wants `here` from one store; whether the request still passes.
-    #[allow(clippy::too_many_arguments)]
-    async fn take_from(
-        &self,
-        store: usize,
-        here: &[usize],
-        wants: &[Want<'_>],
-        taken: &mut [Taken],
-        client: &str,
-        dedup_id: &str,
-        part: &str,
-        until: Instant,
-    ) -> bool {
-        let asks: Vec<Ask<'_>> = here
-            .iter()
-            .map(|at| wants[*at].ask(wants[*at].cost, wants[*at].extra))
-            .collect();
-        let store = &self.snapshot.adapters[store];
-        let within = until.since(self.clock.now());
-        match store
-            .allocate(&asks, &derived(client, dedup_id, part), within)
-            .await
-        {
-            Ok(grants) => {
-                let refused = grants.iter().any(|grant| grant.outcome == Granted::Refused);
-                for (at, grant) in here.iter().zip(grants) {
-                    taken[*at] = Taken {
-                        outcome: match grant.outcome {
-                            Granted::Granted => Outcome::Granted,
-                            Granted::Refused => Outcome::Refused,
-                        },
-                        lease: if refused { 0 } else { grant.extra },
-                        lease_for: Duration::ZERO,
-                        retry_after: grant.retry_after,
-                        remaining: grant.remaining,
-                    };
-                }
-                !refused
-            }
-            Err(why) => {
-                tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be counted");
-                for at in here {
-                    taken[*at] = Taken {
-                        retry_after: Some(why.retry_after),
-                        ..nothing(Outcome::Unavailable)
-                    };
-                }
-                !here
-                    .iter()
-                    .any(|at| wants[*at].quota.on_error == QuotaOnError::Deny)
-            }
-        }
-    }
-
-    /// Undoes what was taken from `stores` for a request that another store refused.
-    async fn give_back(
-        &self,
-        stores: &[usize],
-        wants: &[Want<'_>],
-        taken: &mut [Taken],
-        client: &str,
-        dedup_id: &str,
-        until: Instant,
-    ) {
-        for &store in stores {
-            let mut asks = Vec::new();
-            for (want, taken) in wants.iter().zip(taken.iter_mut()) {
-                if want.quota.store == store
-                    && !want.shadow
-                    && taken.outcome == Outcome::Granted
-                    && want.is_taken()
-                {
-                    let all = want.cost.saturating_add_unsigned(taken.lease);
-                    asks.push(want.ask(-all, 0));
-                    taken.lease = 0;
-                }
-            }
-            self.returned(store, &asks, &derived(client, dedup_id, "back"), until)
-                .await;
-        }
-    }
-
-    /// Gives back what a client held and did not spend, as far as it did hold it.
-    async fn return_unused<'a>(
-        &self,
-        asks: impl Iterator<Item = (&'a QuotaAsk<'a>, &'a Want<'a>)>,
-        client: &str,
-        dedup_id: &str,
-        until: Instant,
-    ) {
-        let now = self.clock.now();
-        let mut back: Vec<(usize, Ask<'_>)> = Vec::new();
-        for (ask, want) in asks {
-            let said = ask.unused.saturating_add(if ask.cost < 0 {
+                },
+                cost: ask.cost,
+                per_second: ask.lease.then_some(ask.per_second),
+                shadow: quota.mode == Mode::Shadow || policy.mode == Mode::Shadow,
+            };
+            let negative = if ask.cost < 0 {
                 ask.cost.unsigned_abs()
             } else {
                 0
-            });
-            let held = if said == 0 {
-                0
-            } else {
-                self.ledger.give_back(want.counter, client, said, now)
             };
-            if held > 0 {
-                back.push((
-                    want.quota.store,
-                    want.ask(0i64.saturating_sub_unsigned(held), 0),
-                ));
-            }
+            Some((want, ask.unused.saturating_add(negative)))
+        });
+        let (wants, unused): (Vec<Want<'_>>, Vec<u64>) = known.unzip();
+        let spending = self.spending(client, dedup_id, left);
+        spending.give_back_unused(&wants, &unused).await;
+        if wants.len() < asks.len() {
+            return vec![Taken::nothing(Outcome::Unknown); asks.len()];
         }
-        back.sort_by_key(|(store, _)| *store);
-        for of_store in back.chunk_by(|(a, _), (b, _)| a == b) {
-            let asks: Vec<Ask<'_>> = of_store.iter().map(|(_, ask)| ask.clone()).collect();
-            self.returned(
-                of_store[0].0,
-                &asks,
-                &derived(client, dedup_id, "unused"),
-                until,
-            )
-            .await;
-        }
+        spending.spend(&wants).await
     }
 
-    async fn returned(&self, store: usize, asks: &[Ask<'_>], dedup_id: &str, until: Instant) {
-        if asks.is_empty() {
-            return;
-        }
-        let store = &self.snapshot.adapters[store];
-        let within = until.since(self.clock.now());
-        if let Err(why) = store.allocate(asks, dedup_id, within).await {
-            // Lost until its window passes: the limit holds, a little less may be spent.
-            tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be given back");
+    fn spending<'a>(&'a self, client: &'a str, dedup_id: &'a str, left: Duration) -> Spending<'a> {
+        Spending {
+            dispatcher: self,
+            client,
+            dedup_id,
+            until: self.clock.now() + ask::patience(left),
         }
     }
 }
 
-/// One counter and what is wanted of it.
-struct Want<'a> {
-    quota: &'a Quota,
-    key: &'a [String],
-    limit: Limit,
-    cost: i64,
-    extra: u64,
-    shadow: bool,
-    counter: super::ledger::Counter,
-}
-
-impl<'a> Want<'a> {
-    /// Whether the store is asked; what only gives back was given back before.
-    fn is_taken(&self) -> bool {
-        self.cost >= 0
-    }
-
-    fn ask(&self, cost: i64, extra: u64) -> Ask<'a> {
-        Ask {
-            quota: &self.quota.id,
-            key: self.key,
-            cost,
-            limit: mixer_adapter::Limit {
-                amount: self.limit.amount,
-                window: self.limit.window,
-            },
-            algorithm: match self.quota.algorithm {
-                mixer_documents::Algorithm::SlidingWindow => {
-                    mixer_adapter::Algorithm::SlidingWindow
-                }
-                mixer_documents::Algorithm::Gcra { burst } => {
-                    mixer_adapter::Algorithm::Gcra { burst }
-                }
-            },
-            extra,
+impl Taken {
+    fn nothing(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            lease: 0,
+            lease_for: Duration::ZERO,
+            retry_after: None,
+            remaining: 0,
         }
-    }
-}
-
-fn nothing(outcome: Outcome) -> Taken {
-    Taken {
-        outcome,
-        lease: 0,
-        lease_for: Duration::ZERO,
-        retry_after: None,
-        remaining: 0,
-    }
-}
-
-/// The id of one call made for a request. None for requests without one: an empty id means no deduplication.
-fn derived(client: &str, dedup_id: &str, part: &str) -> String {
-    if dedup_id.is_empty() {
-        String::new()
-    } else {
-        format!("{client}\0{dedup_id}\0{part}")
     }
 }

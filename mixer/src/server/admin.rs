@@ -13,7 +13,7 @@ use mixer_runtime::Drain;
 
 use super::metrics::{Metrics, expose_adapters};
 use super::watch::Subscribers;
-use crate::live::Live;
+use crate::live::{Live, explained};
 
 mod dump;
 
@@ -72,7 +72,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
             let mut body = format!(
                 "ready: revision {revision} stays in force, the newest documents were refused:\n"
             );
-            for line in problems.lines() {
+            for line in explained(&problems) {
                 // Writing to a String cannot fail.
                 let _ = writeln!(body, "{line}");
             }

@@ -3,10 +3,7 @@
 //! A gRPC error means that there is no answer: the message was malformed, Mixer is overloaded, or it failed. A denial is an
 //! answer. Whatever panics is contained to its call and counted.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use mixer_proto::v1;
@@ -18,7 +15,7 @@ use super::metrics::{Asked, Failure, Method, Metrics};
 use super::reports::{NotTaken, Reports};
 use super::watch::{States, Subscribers, TooMany};
 use super::wire::{self, Arena, Malformed};
-use crate::dispatch::{Because, Outcome, QuotaAsk, Rate, Taken, Verdict};
+use crate::dispatch::{Because, Outcome, QuotaAsk, Rate, Taken, Verdict, contained_work};
 use crate::live::Live;
 
 /// How long a caller that does not say waits.
@@ -196,15 +193,7 @@ impl Service {
         method: Method,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let mut work = pin!(work);
-        let answer = std::future::poll_fn(|context| {
-            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-                Ok(Poll::Ready(answer)) => Poll::Ready(Some(answer)),
-                Ok(Poll::Pending) => Poll::Pending,
-                Err(_) => Poll::Ready(None),
-            }
-        });
-        answer.await.unwrap_or_else(|| {
+        contained_work(work).await.unwrap_or_else(|_| {
             self.metrics.failed(method, Failure::Panicked);
             Err(Status::internal(
                 "answering this call failed; see Mixer's log",

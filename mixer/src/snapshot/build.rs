@@ -11,7 +11,7 @@ use mixer_documents::{
 };
 use mixer_runtime::Tasks;
 
-use super::{Facts, Index, Snapshot, Surroundings, facts};
+use super::{Facts, Index, Snapshot, Surroundings};
 use crate::dispatch::{Installed, report};
 
 pub(super) fn build(
@@ -37,7 +37,6 @@ pub(super) fn build(
         });
     }
     let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
-    let consulted = facts::consulted(&set);
     let quotas = set.policies.iter().enumerate().flat_map(|(at, policy)| {
         policy
             .quotas
@@ -60,7 +59,6 @@ pub(super) fn build(
         quotas: quotas.collect::<HashMap<_, _>>(),
         asked_outbound,
         facts,
-        consulted,
     };
     let adapters = adapters.into_iter().flatten().map(Arc::new).collect();
     Ok(Snapshot {

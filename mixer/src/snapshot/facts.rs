@@ -1,7 +1,6 @@
-//! What dispatch must know of a set that its documents do not say outright; worked out once.
+//! What dispatch must know of each policy that its document does not say outright; worked out once.
 
-use mixer_attributes::{AttributeId, vocabulary};
-use mixer_documents::{Mode, Policy, PolicySet, Protocol};
+use mixer_documents::{Mode, Policy};
 
 /// Of one policy.
 #[derive(Debug)]
@@ -26,25 +25,4 @@ impl Facts {
             has_shadow_rules,
         }
     }
-}
-
-/// The attributes (and keys of `destination.labels`) that decide what applies.
-pub(crate) fn consulted(set: &PolicySet) -> Vec<(AttributeId, Option<String>)> {
-    let policies = set.policies.iter().map(|policy| &policy.selector);
-    let telemetry = set.telemetry.iter().map(|telemetry| &telemetry.selector);
-    let mut consulted: Vec<_> = policies
-        .chain(telemetry)
-        .flat_map(|selector| selector.reads())
-        .collect();
-    consulted.push((vocabulary::CONTEXT_REPORTER, None));
-    if set
-        .services
-        .iter()
-        .any(|service| service.protocol == Some(Protocol::Tcp))
-    {
-        consulted.push((vocabulary::DESTINATION_SERVICE, None));
-    }
-    consulted.sort_unstable();
-    consulted.dedup();
-    consulted
 }

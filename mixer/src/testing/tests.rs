@@ -8,7 +8,11 @@ use crate::snapshot::{Snapshot, Surroundings};
 
 async fn report(documents: &str, choice: Choice) -> Report {
     let (clock, _time) = Clock::manual();
-    let surroundings = Surroundings::new(clock, Random::from_seed(1), tokio::runtime::Handle::current());
+    let surroundings = Surroundings::new(
+        clock,
+        Random::from_seed(1),
+        tokio::runtime::Handle::current(),
+    );
     let registry = mixer_adapters::builtin();
     let sources = Sources::from_texts([("test.yaml", documents)]);
     let snapshot = Snapshot::build(sources, &registry, &surroundings)
@@ -39,7 +43,11 @@ tests:
 async fn failure(test: &str) -> Option<String> {
     let documents = format!("{POLICIES}  - {test}\n");
     let mut report = report(&documents, Choice::default()).await;
-    assert_eq!(report.passed + report.failures.len(), 2, "{test}: {report:?}");
+    assert_eq!(
+        report.passed + report.failures.len(),
+        2,
+        "{test}: {report:?}"
+    );
     report.failures.pop().map(|failure| failure.message)
 }
 
@@ -63,35 +71,65 @@ async fn tests_that_hold_pass() {
 #[tokio::test]
 async fn tests_that_do_not_hold_say_what_happened_instead() {
     for (test, says) in [
-        ("{ deny: any, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
-        ("{ allow: default, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
-        ("{ allow: otherwise, like: reading }", "it is allowed by \"the shop may read\" of policy products"),
-        ("{ allow: any, like: reading, given: { request: { method: PUT } } }", "it is denied by \"only the shop may read\""),
+        (
+            "{ deny: any, like: reading }",
+            "it is allowed by \"the shop may read\" of policy products",
+        ),
+        (
+            "{ allow: default, like: reading }",
+            "it is allowed by \"the shop may read\" of policy products",
+        ),
+        (
+            "{ allow: otherwise, like: reading }",
+            "it is allowed by \"the shop may read\" of policy products",
+        ),
+        (
+            "{ allow: any, like: reading, given: { request: { method: PUT } } }",
+            "it is denied by \"only the shop may read\"",
+        ),
         (
             "{ allow: any, like: reading, given: { source: { namespace: null } } }",
             "(undetermined): cannot decide: source.namespace is not known",
         ),
-        ("{ deny: nobody from the swamp, like: reading }", "no rule, otherwise or quota of any policy is called \"nobody from the swamp\""),
+        (
+            "{ deny: nobody from the swamp, like: reading }",
+            "no rule, otherwise or quota of any policy is called \"nobody from the swamp\"",
+        ),
         (
             "{ deny: any, like: reading, given: { destination: { service: other.shop } } }",
             "its own policy does not apply to what is given",
         ),
-        ("{ limit: requests per caller, like: reading, times: 3 }", "expected request 3 of 3 to be refused"),
-        ("{ limit: requests per caller, like: reading, times: 5 }", "expected request 4 of 5 to be passed"),
+        (
+            "{ limit: requests per caller, like: reading, times: 3 }",
+            "expected request 3 of 3 to be refused",
+        ),
+        (
+            "{ limit: requests per caller, like: reading, times: 5 }",
+            "expected request 4 of 5 to be passed",
+        ),
         (
             "{ limit: requests per caller, like: reading, times: 2, given: { request: { method: PUT } } }",
             "expected request 1 of 2 to be passed",
         ),
     ] {
-        let message = failure(test).await.unwrap_or_else(|| panic!("{test} passes"));
-        assert!(message.contains(says), "{test}\n  says {message}\n   not {says}");
+        let message = failure(test)
+            .await
+            .unwrap_or_else(|| panic!("{test} passes"));
+        assert!(
+            message.contains(says),
+            "{test}\n  says {message}\n   not {says}"
+        );
     }
 }
 
 #[tokio::test]
 async fn each_test_counts_from_zero() {
     let test = "{ limit: requests per caller, like: reading, times: 4 }\n";
-    let report = report(&format!("{POLICIES}  - {test}  - {test}"), Choice::default()).await;
+    let report = report(
+        &format!("{POLICIES}  - {test}  - {test}"),
+        Choice::default(),
+    )
+    .await;
     assert_eq!((report.passed, report.failures.len()), (3, 0), "{report:?}");
 }
 
@@ -122,8 +160,13 @@ tests:
 #[tokio::test]
 async fn adapters_answer_what_the_test_says_and_lists_in_documents_what_they_hold() {
     let report = report(ASKING, Choice::default()).await;
-    let failures: Vec<_> = report.failures.iter().map(|failure| (&*failure.test, &*failure.message)).collect();
-    let silent = "it asks the adapter `remote`: say what that answers, such as `answers: { remote: match }`";
+    let failures: Vec<_> = report
+        .failures
+        .iter()
+        .map(|failure| (&*failure.test, &*failure.message))
+        .collect();
+    let silent =
+        "it asks the adapter `remote`: say what that answers, such as `answers: { remote: match }`";
     assert_eq!((report.passed, failures), (6, vec![("silent", silent)]));
 }
 
@@ -146,17 +189,43 @@ tests:
 
 #[tokio::test]
 async fn a_test_is_about_its_own_policy_unless_it_speaks_of_others() {
-    let failed = |report: &Report| report.failures.iter().map(|failure| failure.test.clone()).collect::<Vec<_>>();
+    let failed = |report: &Report| {
+        report
+            .failures
+            .iter()
+            .map(|failure| failure.test.clone())
+            .collect::<Vec<_>>()
+    };
     let alone = report(TWO, Choice::default()).await;
     assert_eq!((alone.passed, failed(&alone)), (3, vec![]));
-    let all = report(TWO, Choice { all: true, filter: None }).await;
+    let all = report(
+        TWO,
+        Choice {
+            all: true,
+            filter: None,
+        },
+    )
+    .await;
     assert_eq!(failed(&all), ["own", "alone"], "{all:?}");
 }
 
 #[tokio::test]
 async fn a_filter_chooses_by_policy_name_and_sentence() {
-    for (filter, chosen) in [("house", 2), ("alone", 1), ("strangers", 1), ("nothing", 0), ("", 3)] {
-        let report = report(TWO, Choice { all: false, filter: Some(filter.to_owned()) }).await;
+    for (filter, chosen) in [
+        ("house", 2),
+        ("alone", 1),
+        ("strangers", 1),
+        ("nothing", 0),
+        ("", 3),
+    ] {
+        let report = report(
+            TWO,
+            Choice {
+                all: false,
+                filter: Some(filter.to_owned()),
+            },
+        )
+        .await;
         assert_eq!(report.passed, chosen, "{filter}");
     }
 }

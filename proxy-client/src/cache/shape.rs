@@ -26,8 +26,24 @@ pub(crate) struct Shape {
 /// The shapes of one destination's answers. Read by every request and changed seldom, so it is copied to be changed.
 #[derive(Debug)]
 pub(crate) struct Shapes {
-    list: ArcSwap<Vec<Arc<Shape>>>,
+    list: ArcSwap<List>,
     made: AtomicU64,
+}
+
+/// Shapes of one destination have most references in common, so each reference has a position among all of them: what a
+/// request has there is read once, however many shapes are tried.
+#[derive(Debug, Default)]
+struct List {
+    /// The newest last.
+    shapes: Vec<Listed>,
+    references: Vec<Reference>,
+}
+
+/// A shape and the positions of its references.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) shape: Arc<Shape>,
+    pub(super) positions: Box<[usize]>,
 }
 
 /// Shapes kept per destination.
@@ -79,8 +95,8 @@ impl Shapes {
     }
 
     /// What `visit` finds first, the newest shape first.
-    pub(super) fn newest_first<T>(&self, visit: impl FnMut(&Arc<Shape>) -> Option<T>) -> Option<T> {
-        self.list.load().iter().rev().find_map(visit)
+    pub(super) fn newest_first<T>(&self, visit: impl FnMut(&Listed) -> Option<T>) -> Option<T> {
+        self.list.load().shapes.iter().rev().find_map(visit)
     }
 
     /// The shape of these references, made if it is new, and whether an old one had to give way to it.
@@ -88,9 +104,9 @@ impl Shapes {
         let mut references: Vec<Reference> = references.collect();
         references.sort_unstable();
         references.dedup();
-        let known =
-            self.newest_first(|shape| (*shape.references == *references).then(|| shape.clone()));
-        if let Some(shape) = known {
+        let same = |listed: &Listed| *listed.shape.references == *references;
+        if let Some(shape) = self.newest_first(|listed| same(listed).then(|| listed.shape.clone()))
+        {
             return (shape, false);
         }
         let id = self.made.fetch_add(1, Ordering::Relaxed);
@@ -99,14 +115,37 @@ impl Shapes {
             references: references.into(),
         });
         // Two threads may make the same shape at once: both stand, one is found first, and neither is wrong.
-        let before = self.list.rcu(|list| {
-            let keep = list.len().saturating_sub(MOST_SHAPES - 1);
-            list[keep..]
-                .iter()
-                .cloned()
-                .chain([made.clone()])
-                .collect::<Vec<_>>()
-        });
-        (made, before.len() >= MOST_SHAPES)
+        let before = self.list.rcu(|list| list.followed_by(&made));
+        (made, before.shapes.len() >= MOST_SHAPES)
+    }
+}
+
+impl List {
+    fn followed_by(&self, newest: &Arc<Shape>) -> Self {
+        let keep = self.shapes.len().saturating_sub(MOST_SHAPES - 1);
+        let mut list = Self::default();
+        for shape in self.shapes[keep..]
+            .iter()
+            .map(|listed| &listed.shape)
+            .chain([newest])
+        {
+            let positions = shape
+                .references()
+                .map(|reference| list.position(reference))
+                .collect();
+            list.shapes.push(Listed {
+                shape: shape.clone(),
+                positions,
+            });
+        }
+        list
+    }
+
+    fn position(&mut self, reference: &Reference) -> usize {
+        let known = self.references.iter().position(|known| known == reference);
+        known.unwrap_or_else(|| {
+            self.references.push(reference.clone());
+            self.references.len() - 1
+        })
     }
 }

@@ -1,16 +1,12 @@
-//! Names, fields and keys: what they mean and what they read.
+//! Fields and keys: what is read off a name, and what stands guard before the read.
 
-use std::ops::Range;
-use std::sync::Arc;
+use mixer_attributes::vocabulary;
 
-use mixer_attributes::vocabulary::{Attribute, Producer};
-
-use super::names::closest;
 use super::{Checker, Typed, constant};
 use crate::expression::KeyPath;
 use crate::node::{AttributeRead, KeyRead, Node};
 use crate::tree::{Ast, AstKind};
-use crate::{Kind, Read, Val};
+use crate::{Kind, Read};
 
 /// A subtree that reads, and the keys on its way.
 pub(super) struct Member {
@@ -24,30 +20,10 @@ pub(super) struct Member {
 pub(super) struct Keys {
     pub(super) steps: Vec<String>,
     /// The same read with every key optional.
-    optional: String,
+    pub(super) optional: String,
     /// Nothing beyond here is a key.
-    closed: bool,
+    pub(super) closed: bool,
 }
-
-const TYPES: [(&str, &str); 17] = [
-    ("bool", "bool"),
-    ("bytes", "bytes"),
-    ("double", "double"),
-    ("int", "int"),
-    ("list", "list"),
-    ("map", "map"),
-    ("null_type", "null_type"),
-    ("string", "string"),
-    ("type", "type"),
-    ("uint", "uint"),
-    ("optional_type", "optional_type"),
-    ("google.protobuf.Timestamp", "google.protobuf.Timestamp"),
-    ("google.protobuf.Duration", "google.protobuf.Duration"),
-    ("net.IP", "net.IP"),
-    ("net.CIDR", "net.CIDR"),
-    ("timestamp", "google.protobuf.Timestamp"),
-    ("duration", "google.protobuf.Duration"),
-];
 
 impl Checker<'_> {
     /// A name with what is read off it; keys read with no test before them are noted.
@@ -80,6 +56,14 @@ impl Checker<'_> {
 
     /// The same without noting: for tests of presence, and for what stands before the next dot.
     pub(super) fn member(&mut self, ast: &Ast) -> Option<Member> {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        let member = self.step(ast);
+        self.depth -= 1;
+        member
+    }
+
+    fn step(&mut self, ast: &Ast) -> Option<Member> {
         if let Some(named) = self.named(ast) {
             return named;
         }
@@ -103,193 +87,6 @@ impl Checker<'_> {
             } => self.key(ast, operand, index, *optional, false),
             _ => self.check(ast).map(|typed| Member { typed, keys: None }),
         }
-    }
-
-    /// A name as a whole: of a macro, a variable, an attribute or a type. `None` when `ast` is no name, or a name with fields
-    /// behind it.
-    fn named(&mut self, ast: &Ast) -> Option<Option<Member>> {
-        let (name, optional) = dotted(ast)?;
-        let bare = name.trim_start_matches('.');
-        let absolute = bare.len() < name.len();
-        let root = bare.split('.').next().unwrap_or_default();
-        let local = |checker: &Self| {
-            checker
-                .scope
-                .iter()
-                .rev()
-                .position(|(held, _)| held == root)
-        };
-        if let Some(index) = local(self).filter(|_| !absolute) {
-            if root.len() < bare.len() {
-                return None;
-            }
-            let kind = self.scope[self.scope.len() - 1 - index].1.clone();
-            return Some(Some(Member {
-                typed: Typed {
-                    node: Node::Local(index),
-                    kind,
-                },
-                keys: None,
-            }));
-        }
-        for candidate in self.candidates(bare, absolute) {
-            if let Some(index) = self
-                .names
-                .variables
-                .iter()
-                .position(|(held, _)| **held == *candidate)
-            {
-                let (name, kind) = self.names.variables[index].clone();
-                let typed = Typed {
-                    node: Node::Variable(index, name),
-                    kind,
-                };
-                return Some(Some(Member {
-                    typed: found(typed, optional),
-                    keys: None,
-                }));
-            }
-            if let Some(attribute) = self.vocabulary.by_name(&candidate) {
-                let attribute = attribute.clone();
-                return Some(self.attribute(&ast.whole, &attribute, optional));
-            }
-            if let Some((_, name)) = TYPES.iter().find(|(name, _)| *name == candidate) {
-                let typed = Typed {
-                    node: Node::Constant(Val::Type(name)),
-                    kind: Kind::Type,
-                };
-                return Some(Some(Member { typed, keys: None }));
-            }
-        }
-        // A name with fields is looked up again without the last; a name with nothing known before it is wrong as a whole.
-        let mut prefix = bare;
-        while let Some((shorter, _)) = prefix.rsplit_once('.') {
-            prefix = shorter;
-            let known = self
-                .candidates(prefix, absolute)
-                .iter()
-                .any(|candidate| self.is_known(candidate));
-            if known {
-                return None;
-            }
-        }
-        Some(self.unknown(ast, bare))
-    }
-
-    fn is_known(&self, name: &str) -> bool {
-        self.vocabulary.by_name(name).is_some()
-            || self.names.variables.iter().any(|(held, _)| **held == *name)
-            || TYPES.iter().any(|(held, _)| *held == name)
-    }
-
-    /// A name under the container and everything around it, innermost first.
-    fn candidates(&self, name: &str, absolute: bool) -> Vec<String> {
-        let mut candidates = Vec::new();
-        let mut container = if absolute {
-            ""
-        } else {
-            self.names.container.as_str()
-        };
-        while !container.is_empty() {
-            candidates.push(format!("{container}.{name}"));
-            container = container.rsplit_once('.').map_or("", |(outer, _)| outer);
-        }
-        candidates.push(name.to_owned());
-        candidates
-    }
-
-    fn unknown<T>(&mut self, ast: &Ast, name: &str) -> Option<T> {
-        let mut parts = name.split('.');
-        let first = parts.next().unwrap_or_default();
-        // What follows the second dot is more likely a key than a part of the name.
-        let (short, whole) = match parts.next() {
-            Some(second) => (format!("{first}.{second}"), dotted_start(ast, 2)),
-            None => (first.to_owned(), ast.whole.clone()),
-        };
-        let names: Vec<&str> = self
-            .vocabulary
-            .iter()
-            .map(|attribute| attribute.name.as_str())
-            .collect();
-        let variables = self.names.variables.iter().map(|(name, _)| &**name);
-        let scope = self.scope.iter().map(|(name, _)| name.as_str());
-        let all = || {
-            names
-                .iter()
-                .copied()
-                .chain(variables.clone())
-                .chain(scope.clone())
-        };
-        let meant = closest(name, all()).or_else(|| closest(&short, all()));
-        let members: Vec<&str> = names
-            .iter()
-            .filter_map(|known| known.strip_prefix(first)?.strip_prefix('.'))
-            .take(20)
-            .collect();
-        let help = match meant {
-            Some(meant) => Some(format!("did you mean `{meant}`?")),
-            None if !members.is_empty() => Some(format!("`{first}` has {}", members.join(", "))),
-            None if short == first => Some("text stands in quotes".to_owned()),
-            None => None,
-        };
-        self.problem(&whole, format!("unknown attribute `{short}`"), help)
-    }
-
-    fn attribute(
-        &mut self,
-        span: &Range<usize>,
-        attribute: &Attribute,
-        optional: bool,
-    ) -> Option<Member> {
-        if attribute.producer == Producer::Report && self.phase == Producer::Check {
-            let message = format!(
-                "`{}` is not known before the request is over",
-                attribute.name
-            );
-            return self.problem(span, message, Some("only telemetry can read it".to_owned()));
-        }
-        let kind = Kind::from(attribute.kind);
-        let keys = Keys {
-            steps: vec![attribute.name.clone()],
-            optional: attribute.name.clone(),
-            closed: false,
-        };
-        let node = match self.names.definitions.get(&attribute.id) {
-            Some(definition) => {
-                self.descend(span, definition.depth)?;
-                for read in &definition.reads {
-                    let read = Read {
-                        span: span.clone(),
-                        ..read.clone()
-                    };
-                    if !self
-                        .reads
-                        .iter()
-                        .any(|held| held.attribute == read.attribute && held.key == read.key)
-                    {
-                        self.reads.push(read);
-                    }
-                }
-                Node::Defined(Arc::clone(definition))
-            }
-            None => {
-                self.reads.push(Read {
-                    attribute: attribute.id,
-                    key: None,
-                    span: span.clone(),
-                });
-                Node::Attribute(Box::new(AttributeRead {
-                    attribute: attribute.id,
-                    reference: self.references.intern(attribute.id, None),
-                    name: attribute.name.as_str().into(),
-                }))
-            }
-        };
-        let keys = matches!(kind, Kind::Map(..)).then_some(keys);
-        Some(Member {
-            typed: found(Typed { node, kind }, optional),
-            keys: keys.filter(|_| !optional),
-        })
     }
 
     /// `operand[key]`, `operand.key` and their optional forms.
@@ -316,6 +113,9 @@ impl Checker<'_> {
             node => (node, optional),
         };
         let node = match (base, key.as_text()) {
+            (Node::Attribute(map), Some(text)) if !self.is_lower_case(&map, key, text) => {
+                return None;
+            }
             (Node::Attribute(map), Some(text)) if matches!(self.kind_of(&map), Kind::Map(..)) => {
                 self.key_is_read(&map, Some(text), operand, ast);
                 Node::Key(Box::new(self.key_read(&map, text)))
@@ -365,6 +165,18 @@ impl Checker<'_> {
             format!("[?{text}]")
         });
         keys
+    }
+
+    /// Whether a literal key can be one of the map's: header names are lower case.
+    pub(super) fn is_lower_case(&mut self, map: &AttributeRead, key: &Ast, text: &str) -> bool {
+        let headers = [vocabulary::REQUEST_HEADERS, vocabulary::RESPONSE_HEADERS];
+        let fine =
+            !headers.contains(&map.attribute) || !text.contains(|c: char| c.is_ascii_uppercase());
+        if !fine {
+            let help = format!("write `{}`", text.to_ascii_lowercase());
+            self.problem::<()>(&key.whole, "header names are lower case here", Some(help));
+        }
+        fine
     }
 
     /// What was noted as a read of the map was one of a key.
@@ -510,46 +322,4 @@ pub(super) fn is_path(node: &Node) -> bool {
         Node::Index(parts) => is_path(&parts.0),
         _ => false,
     }
-}
-
-fn found(typed: Typed, optional: bool) -> Typed {
-    if !optional {
-        return typed;
-    }
-    Typed {
-        node: Node::Find(Box::new(typed.node)),
-        kind: Kind::Optional(Box::new(typed.kind)),
-    }
-}
-
-/// A name with dots, and whether one of them is `.?`.
-pub(crate) fn dotted(ast: &Ast) -> Option<(String, bool)> {
-    match &ast.kind {
-        AstKind::Ident(name) => Some((name.clone(), false)),
-        AstKind::Select {
-            operand,
-            field,
-            optional,
-        } => {
-            let (mut name, before) = dotted(operand)?;
-            name.push('.');
-            name.push_str(field);
-            Some((name, before || *optional))
-        }
-        _ => None,
-    }
-}
-
-/// The first `parts` parts of a name with dots.
-fn dotted_start(ast: &Ast, parts: usize) -> Range<usize> {
-    let mut ast = ast;
-    while dotted(ast)
-        .is_some_and(|(name, _)| name.trim_start_matches('.').split('.').count() > parts)
-    {
-        let AstKind::Select { operand, .. } = &ast.kind else {
-            break;
-        };
-        ast = operand;
-    }
-    ast.whole.clone()
 }

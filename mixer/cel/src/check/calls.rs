@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::access::dotted;
 use super::names::closest;
+use super::resolve::dotted;
 use super::{Checker, Typed};
 use crate::functions::{Function, parse_cidr, parse_duration, parse_ip, parse_timestamp};
-use crate::node::Node;
+use crate::node::{Node, TextTest};
 use crate::tree::Ast;
 use crate::{EvalError, Kind, Val, pattern};
 
@@ -147,9 +147,9 @@ impl Checker<'_> {
                 let text = (**text).into();
                 let operand = Box::new(nodes.remove(0));
                 match name {
-                    "startsWith" => Node::StartsWith(operand, text),
-                    "endsWith" => Node::EndsWith(operand, text),
-                    _ => Node::Contains(operand, text),
+                    "startsWith" => Node::Text(operand, TextTest::StartsWith(text)),
+                    "endsWith" => Node::Text(operand, TextTest::EndsWith(text)),
+                    _ => Node::Text(operand, TextTest::Contains(text)),
                 }
             }
             ("dyn", [_]) => nodes.remove(0),
@@ -320,7 +320,7 @@ impl Checker<'_> {
             return self.problem(&target.whole, message, None);
         }
         Some(Typed {
-            node: Node::Matches(Box::new(typed.node), Box::new(regex)),
+            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(regex))),
             kind: Kind::Bool,
         })
     }

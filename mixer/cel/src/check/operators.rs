@@ -3,7 +3,7 @@
 use super::access::Keys;
 use super::{Checker, Typed};
 use crate::functions::parse_ip;
-use crate::node::{Arithmetic, Comparison, Node};
+use crate::node::{Arithmetic, Comparison, Node, TextTest};
 use crate::tree::{Ast, AstKind, Operator};
 use crate::val::List;
 use crate::{Kind, Val};
@@ -174,7 +174,9 @@ impl Checker<'_> {
         }
         Some(match (left.node, right.node) {
             (node, Node::Constant(Val::String(text)))
-            | (Node::Constant(Val::String(text)), node) => Node::Is(Box::new(node), (*text).into()),
+            | (Node::Constant(Val::String(text)), node) => {
+                Node::Text(Box::new(node), TextTest::Is((*text).into()))
+            }
             (left, right) => Node::Equal(Box::new((left, right))),
         })
     }
@@ -316,6 +318,9 @@ impl Checker<'_> {
         let node = match (&left.kind, &right.kind, right.node) {
             (_, Kind::Map(..), Node::Attribute(map)) if item.as_text().is_some() => {
                 let key = item.as_text().unwrap_or_default();
+                if !self.is_lower_case(&map, item, key) {
+                    return None;
+                }
                 self.key_is_read(&map, Some(key), container, ast);
                 Node::KeyIn(Box::new(self.key_read(&map, key)))
             }
@@ -433,7 +438,7 @@ fn one_of(item: Typed, list: List<'static>) -> Node {
         Some(mut texts) => {
             texts.sort();
             texts.dedup();
-            Node::OneOf(Box::new(item.node), texts.into())
+            Node::Text(Box::new(item.node), TextTest::OneOf(texts.into()))
         }
         None => Node::In(Box::new((item.node, Node::Constant(Val::List(list))))),
     }

@@ -126,7 +126,7 @@ impl<'a> Walk<'_, 'a> {
             None => Err(match (&operand, index) {
                 (Val::List(_), Val::Int(index)) => EvalError::NoElement(index),
                 (Val::List(_), _) => EvalError::NoElement(i64::MAX),
-                (_, index) => EvalError::NoKey(index.to_text().into()),
+                (_, index) => EvalError::NoKey(index.shown().into()),
             }),
         }
     }
@@ -134,7 +134,7 @@ impl<'a> Walk<'_, 'a> {
     /// What is at `index` of a list or map; `None` when nothing is.
     fn element(&mut self, operand: &Val<'a>, index: &Val<'a>) -> Result<Option<Val<'a>>> {
         match operand {
-            Val::Map(map) => match map.look(index) {
+            Val::Map(map) => match self.look(map, index)? {
                 Looked::Found(value) => Ok(Some(value)),
                 Looked::Absent => Ok(None),
                 Looked::Ambiguous => Err(crate::compare::ambiguous(index)),
@@ -142,6 +142,13 @@ impl<'a> Walk<'_, 'a> {
             Val::List(list) => Ok(position(index)?.and_then(|at| list.element(at))),
             _ => Err(EvalError::NoOverload("[..]")),
         }
+    }
+
+    fn look(&mut self, map: &Map<'a>, key: &Val<'_>) -> Result<Looked<'a>> {
+        if let Val::String(key) = key {
+            self.evaluation.budget.read(key.len())?;
+        }
+        Ok(map.look(key))
     }
 
     /// What a path leads to: `None` when anything on the way is absent. Only attributes and what is read off them may be absent
@@ -209,7 +216,7 @@ impl<'a> Walk<'_, 'a> {
                 }
                 Ok(false)
             }
-            Val::Map(map) => Ok(!matches!(map.look(&item), Looked::Absent)),
+            Val::Map(map) => Ok(!matches!(self.look(&map, &item)?, Looked::Absent)),
             _ => Err(EvalError::NoOverload("in")),
         }
     }
@@ -262,7 +269,7 @@ fn is_path(node: &Node) -> bool {
 }
 
 fn shown(map: &AttributeRead, key: &Val<'_>) -> Arc<str> {
-    format!("{}[{:?}]", map.name, key.to_text()).into()
+    format!("{}[{:?}]", map.name, key.shown()).into()
 }
 
 /// A list index: an integer, or another number of integral value. `None` is no element's place.

@@ -19,28 +19,23 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// What the names are bound to in turn `at`: one value, or two.
-    fn turn(&self, at: usize, pairs: bool) -> Result<(Val<'a>, Option<Val<'a>>)> {
-        let (key, value) = match self {
-            Range::List(list) => {
-                let element = list.element(at).ok_or(EvalError::NoElement(at as i64))?;
-                if !pairs {
-                    return Ok((element, None));
-                }
-                (Val::Int(at as i64), element)
-            }
-            Range::Map(entries) => {
-                let (key, looked) = &entries[at];
-                match looked {
-                    _ if !pairs => return Ok((key.clone(), None)),
-                    Looked::Found(value) => (key.clone(), value.clone()),
-                    Looked::Absent | Looked::Ambiguous => {
-                        return Err(crate::compare::ambiguous(key));
-                    }
-                }
-            }
-        };
-        Ok((key, Some(value)))
+    /// What one name is bound to in turn `at`.
+    fn one(&self, at: usize) -> Val<'a> {
+        match self {
+            Range::List(list) => list.element(at).unwrap_or(Val::Null),
+            Range::Map(entries) => entries[at].0.clone(),
+        }
+    }
+
+    /// What two names are bound to.
+    fn two(&self, at: usize) -> Result<(Val<'a>, Val<'a>)> {
+        match self {
+            Range::List(list) => Ok((Val::Int(at as i64), list.element(at).unwrap_or(Val::Null))),
+            Range::Map(entries) => match &entries[at] {
+                (key, Looked::Found(value)) => Ok((key.clone(), value.clone())),
+                (key, Looked::Absent | Looked::Ambiguous) => Err(crate::compare::ambiguous(key)),
+            },
+        }
     }
 }
 
@@ -48,7 +43,11 @@ impl<'a> Walk<'_, 'a> {
     pub(super) fn run(&mut self, each: &'a Loop, names: Names<'_, 'a>) -> Result<Val<'a>> {
         let range = match self.value(&each.range, names)? {
             Val::List(list) => Range::List(list),
-            Val::Map(map) => Range::Map(map.looked()),
+            Val::Map(map) => {
+                let entries = map.looked();
+                self.evaluation.budget.step(entries.len())?;
+                Range::Map(entries)
+            }
             _ => return Err(EvalError::NoOverload("a macro over a list or map")),
         };
         match each.kind {
@@ -71,21 +70,28 @@ impl<'a> Walk<'_, 'a> {
         then: impl FnOnce(&mut Self, Names<'_, 'a>) -> Result<T>,
     ) -> Result<T> {
         self.evaluation.budget.step(1)?;
-        let (first, second) = range.turn(at, each.pairs)?;
-        let outer = Scope {
-            value: first,
-            outer: names,
-        };
-        match second {
-            None => then(self, Some(&outer)),
-            Some(value) => then(
+        if !each.pairs {
+            let value = range.one(at);
+            return then(
                 self,
                 Some(&Scope {
                     value,
-                    outer: Some(&outer),
+                    outer: names,
                 }),
-            ),
+            );
         }
+        let (key, value) = range.two(at)?;
+        let outer = Scope {
+            value: key,
+            outer: names,
+        };
+        then(
+            self,
+            Some(&Scope {
+                value,
+                outer: Some(&outer),
+            }),
+        )
     }
 
     fn passes(&mut self, filter: Option<&'a Node>, names: Names<'_, 'a>) -> Result<bool> {
@@ -147,7 +153,7 @@ impl<'a> Walk<'_, 'a> {
                 walk.evaluation.budget.elements(1)?;
                 match &each.body {
                     Some(body) => walk.value(body, names).map(Some),
-                    None => Ok(Some(super::local(names, 0))),
+                    None => Ok(Some(super::local(names, 0).clone())),
                 }
             })?;
             values.extend(value);
@@ -171,7 +177,10 @@ impl<'a> Walk<'_, 'a> {
                     return Ok(None);
                 }
                 walk.evaluation.budget.elements(2)?;
-                Ok(Some((super::local(names, 1), walk.value(body, names)?)))
+                Ok(Some((
+                    super::local(names, 1).clone(),
+                    walk.value(body, names)?,
+                )))
             })?;
             match value {
                 Some((key, value)) if each.kind == LoopKind::Map => entries.push((key, value)),
@@ -197,7 +206,7 @@ impl<'a> Walk<'_, 'a> {
         for at in 0..range.len() {
             self.evaluation.budget.elements(2)?;
             keyed.push(self.bound(each, range, at, names, |walk, names| {
-                Ok((walk.value(body, names)?, super::local(names, 0)))
+                Ok((walk.value(body, names)?, super::local(names, 0).clone()))
             })?);
         }
         crate::functions::sort(keyed, &mut self.evaluation.budget).map(Val::List)

@@ -2,56 +2,43 @@
 
 use std::cmp::Ordering;
 
+use mixer_attributes::Value;
+
 use super::{Names, Result, Scope, Walk};
+use crate::budget::Budget;
 use crate::compare;
 use crate::functions::{Function, arithmetic, negate};
-use crate::node::{Arithmetic, Comparison, Node};
+use crate::node::{Arithmetic, Comparison, Node, TextTest};
 use crate::{EvalError, Val};
 
 /// Arguments a function may have, the one before the dot included.
 pub(crate) const ARGUMENTS: usize = 4;
 
 impl<'a> Walk<'_, 'a> {
-    pub(super) fn is(
+    /// Asks `test` of a text, without making a value of what lies in the request.
+    pub(super) fn text(
         &mut self,
         operand: &'a Node,
-        text: &str,
+        test: &'a TextTest,
         names: Names<'_, 'a>,
     ) -> Result<bool> {
-        Ok(match self.value(operand, names)? {
-            Val::String(value) => *value == *text,
-            _ => false,
-        })
-    }
-
-    pub(super) fn one_of(
-        &mut self,
-        operand: &'a Node,
-        texts: &[Box<str>],
-        names: Names<'_, 'a>,
-    ) -> Result<bool> {
-        let Val::String(value) = self.value(operand, names)? else {
-            return Ok(false);
-        };
-        Ok(match texts.len() {
-            0..=8 => texts.iter().any(|text| **text == *value),
-            _ => texts.binary_search_by(|text| (**text).cmp(&*value)).is_ok(),
-        })
-    }
-
-    pub(super) fn with_text(
-        &mut self,
-        function: &'static str,
-        operand: &'a Node,
-        names: Names<'_, 'a>,
-        holds: impl FnOnce(&str) -> bool,
-    ) -> Result<bool> {
-        match self.value(operand, names)? {
-            Val::String(text) => {
-                self.evaluation.budget.read(text.len())?;
-                Ok(holds(&text))
+        match operand {
+            Node::Attribute(read) => {
+                self.evaluation.touch_reference(read.reference);
+                match self.evaluation.bag().value(read.attribute) {
+                    Some(Value::String(text)) => test.holds(text, &mut self.evaluation.budget),
+                    Some(_) => test.of_no_text(),
+                    None => Err(EvalError::Unknown(read.name.clone())),
+                }
             }
-            _ => Err(EvalError::NoOverload(function)),
+            Node::Local(index) => match super::local(names, *index) {
+                Val::String(text) => test.holds(text, &mut self.evaluation.budget),
+                _ => test.of_no_text(),
+            },
+            _ => match self.value(operand, names)? {
+                Val::String(text) => test.holds(&text, &mut self.evaluation.budget),
+                _ => test.of_no_text(),
+            },
         }
     }
 
@@ -81,7 +68,7 @@ impl<'a> Walk<'_, 'a> {
             Comparison::Greater => ">",
             Comparison::GreaterEqual => ">=",
         };
-        let order = compare::order(sign, &left, &right)?;
+        let order = compare::order(sign, &left, &right, &mut self.evaluation.budget)?;
         Ok(order.is_some_and(|order| match comparison {
             Comparison::Less => order == Ordering::Less,
             Comparison::LessEqual => order != Ordering::Greater,
@@ -172,6 +159,42 @@ impl<'a> Walk<'_, 'a> {
             (true, optional @ Val::Optional(_)) => Ok(optional),
             (true, _) => Err(EvalError::NoOverload("optFlatMap")),
             (false, value) => Ok(Val::some(value)),
+        }
+    }
+}
+
+impl TextTest {
+    fn holds(&self, text: &str, budget: &mut Budget) -> Result<bool> {
+        Ok(match self {
+            TextTest::Is(literal) => *text == **literal,
+            // For a few, comparing lengths and first bytes beats a search.
+            TextTest::OneOf(literals) if literals.len() <= 8 => {
+                literals.iter().any(|literal| *text == **literal)
+            }
+            TextTest::OneOf(literals) => literals
+                .binary_search_by(|literal| (**literal).cmp(text))
+                .is_ok(),
+            TextTest::StartsWith(start) => text.starts_with(&**start),
+            TextTest::EndsWith(end) => text.ends_with(&**end),
+            TextTest::Contains(piece) => {
+                budget.read(text.len())?;
+                text.contains(&**piece)
+            }
+            TextTest::Matches(regex) => {
+                budget.read(text.len())?;
+                regex.is_match(text)
+            }
+        })
+    }
+
+    /// The answer for what is no text: never equal to one, and no subject of the rest.
+    fn of_no_text(&self) -> Result<bool> {
+        match self {
+            TextTest::Is(_) | TextTest::OneOf(_) => Ok(false),
+            TextTest::StartsWith(_) => Err(EvalError::NoOverload("startsWith")),
+            TextTest::EndsWith(_) => Err(EvalError::NoOverload("endsWith")),
+            TextTest::Contains(_) => Err(EvalError::NoOverload("contains")),
+            TextTest::Matches(_) => Err(EvalError::NoOverload("matches")),
         }
     }
 }

@@ -276,7 +276,11 @@ fn size<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
         }
         Val::Bytes(bytes) => bytes.len(),
         Val::List(list) => list.len(),
-        Val::Map(map) => map.len(),
+        Val::Map(map) => {
+            let size = map.len();
+            budget.step(size)?;
+            size
+        }
         _ => return Err(EvalError::NoOverload("size")),
     };
     Ok(Val::Int(size as i64))

@@ -58,7 +58,7 @@ fn as_yaml(attribute: &str, vocabulary: &Vocabulary) -> Result<String, String> {
             let map = vocabulary.iter().find_map(|attribute| {
                 let is_map = matches!(attribute.kind, Type::Map | Type::Dynamic);
                 let key = name.strip_prefix(&attribute.name)?.strip_prefix('.')?;
-                is_map.then(|| (&attribute.name, key, attribute.kind))
+                is_map.then_some((&attribute.name, key, attribute.kind))
             });
             match map {
                 Some((map, key, Type::Dynamic)) => {

@@ -6,7 +6,7 @@ use mixer_documents::{
 };
 use serde_json::{Value, json};
 
-use crate::live::Live;
+use crate::live::{Live, explained};
 use crate::server::watch::{Watching, service_scope};
 
 const REDACTED: &str = "redacted";
@@ -29,7 +29,7 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
     json!({
         "revision": &*current.revision,
         "since_seconds": current.since.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        "refused": live.refused().map(|problems| problems.lines()),
+        "refused": live.refused().map(|problems| explained(&problems)),
         "destinations": {
             "inbound": inbound.collect::<serde_json::Map<_, _>>(),
             "outbound": outbound.collect::<serde_json::Map<_, _>>(),
