@@ -22,7 +22,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds `address`; an error when anybody listens there.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Connections of a proxy that ended may linger; a listener that lives still conflicts.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -32,8 +36,15 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections and hands them to `workers` until it is dropped.
-pub(crate) async fn run(listener: net::TcpListener, at: At, shared: Arc<Shared>, workers: Vec<mpsc::Sender<Accepted>>) {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
+pub(crate) async fn run(
+    listener: net::TcpListener,
+    at: At,
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::Sender<Accepted>>,
+) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10));
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -48,13 +59,32 @@ pub(crate) async fn run(listener: net::TcpListener, at: At, shared: Arc<Shared>,
             shared.refused();
             continue;
         }
-        let prepared = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+        let prepared = stream
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
         // It leaves this runtime for the worker's.
-        let Ok(stream) = prepared.and_then(|()| stream.into_std()) else { continue };
-        let least = shared.counters.iter().zip(&workers).min_by_key(|(counters, _)| counters.open());
-        let Some((counters, worker)) = least else { return };
+        let Ok(stream) = prepared.and_then(|()| stream.into_std()) else {
+            continue;
+        };
+        let least = shared
+            .counters
+            .iter()
+            .zip(&workers)
+            .min_by_key(|(counters, _)| counters.open());
+        let Some((counters, worker)) = least else {
+            return;
+        };
         counters.opened();
-        if worker.send(Accepted { at, stream, peer, guard: shared.drain.guard() }).await.is_err() {
+        if worker
+            .send(Accepted {
+                at,
+                stream,
+                peer,
+                guard: shared.drain.guard(),
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -34,13 +34,23 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     if let Some(problem) = &*shared.routing_problem.load() {
-        let status = if shared.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        return (status, format!("documents that cannot be used:\n{problem}\n"));
+        let status = if shared.ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        return (
+            status,
+            format!("documents that cannot be used:\n{problem}\n"),
+        );
     }
     match (shared.ready(), shared.drain.has_begun()) {
         (true, _) => (StatusCode::OK, "ready\n".to_owned()),
         (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned()),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first state of Mixer\n".to_owned()),
+        (false, false) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the first state of Mixer\n".to_owned(),
+        ),
     }
 }
 
@@ -59,9 +69,14 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let config = &shared.config;
-    let state = shared.client.as_ref().and_then(|client| client.state().borrow().clone());
+    let state = shared
+        .client
+        .as_ref()
+        .and_then(|client| client.state().borrow().clone());
     let documents = state.iter().flat_map(|state| state.documents.iter());
-    let documents: Vec<Value> = documents.map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())).collect();
+    let documents: Vec<Value> = documents
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()))
+        .collect();
     let scope = |scope: &mixer_client::Scope| {
         json!({
             "revision": &*scope.revision,
@@ -75,8 +90,11 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
         })
     };
     let scopes = state.as_ref().map(|state| {
-        let outbound: serde_json::Map<String, Value> =
-            state.outbound.iter().map(|(service, of)| (service.to_string(), scope(of))).collect();
+        let outbound: serde_json::Map<String, Value> = state
+            .outbound
+            .iter()
+            .map(|(service, of)| (service.to_string(), scope(of)))
+            .collect();
         json!({
             "version": state.version,
             "inbound": scope(&state.inbound),
@@ -89,7 +107,12 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
         .iter()
         .flat_map(|routing| routing.upstreams())
         .map(|upstream| {
-            let addresses: Vec<String> = upstream.addresses.snapshot().iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> = upstream
+                .addresses
+                .snapshot()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             (upstream.service.name.to_string(), json!(addresses))
         })
         .collect();

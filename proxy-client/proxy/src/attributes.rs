@@ -17,6 +17,7 @@ use mixer_documents::ClientIp;
 use percent_encoding::percent_decode;
 
 use crate::exchange::Protocol;
+use crate::headers::X_REQUEST_ID;
 
 /// Headers by lower-case name.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,8 @@ impl StringMap for HeaderView<'_> {
                     joined.extend_from_slice(separator);
                     joined.extend_from_slice(value.as_bytes());
                 }
-                String::from_utf8(joined).map_or(Entry::Ambiguous, |joined| Entry::Value(joined.into()))
+                String::from_utf8(joined)
+                    .map_or(Entry::Ambiguous, |joined| Entry::Value(joined.into()))
             }
         }
     }
@@ -47,7 +49,10 @@ impl StringMap for HeaderView<'_> {
     fn entries(&self) -> Vec<(Cow<'_, str>, Entry<'_>)> {
         let mut names: Vec<&str> = self.0.keys().map(|name| name.as_str()).collect();
         names.sort_unstable();
-        names.into_iter().map(|name| (name.into(), self.lookup(name))).collect()
+        names
+            .into_iter()
+            .map(|name| (name.into(), self.lookup(name)))
+            .collect()
     }
 }
 
@@ -57,7 +62,10 @@ pub(crate) struct QueryView<'a>(pub(crate) &'a str);
 
 impl StringMap for QueryView<'_> {
     fn lookup(&self, key: &str) -> Entry<'_> {
-        let mut values = self.pairs().filter(|(name, _)| form(name).is_ok_and(|name| name == key)).map(|(_, value)| value);
+        let mut values = self
+            .pairs()
+            .filter(|(name, _)| form(name).is_ok_and(|name| name == key))
+            .map(|(_, value)| value);
         match (values.next(), values.next()) {
             (None, _) => Entry::Absent,
             (Some(value), None) => form(value).map_or(Entry::Ambiguous, Entry::Value),
@@ -66,13 +74,21 @@ impl StringMap for QueryView<'_> {
     }
 
     fn entries(&self) -> Vec<(Cow<'_, str>, Entry<'_>)> {
-        once_each(self.pairs().filter_map(|(name, value)| Some((form(name).ok()?, form(value).map_or(Entry::Ambiguous, Entry::Value)))))
+        once_each(self.pairs().filter_map(|(name, value)| {
+            Some((
+                form(name).ok()?,
+                form(value).map_or(Entry::Ambiguous, Entry::Value),
+            ))
+        }))
     }
 }
 
 impl<'a> QueryView<'a> {
     fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        self.0
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 }
 
@@ -82,7 +98,10 @@ pub(crate) struct CookieView<'a>(pub(crate) &'a HeaderMap);
 
 impl StringMap for CookieView<'_> {
     fn lookup(&self, key: &str) -> Entry<'_> {
-        let mut values = self.pairs().filter(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value);
+        let mut values = self
+            .pairs()
+            .filter(|(name, _)| *name == key.as_bytes())
+            .map(|(_, value)| value);
         match (values.next(), values.next()) {
             (None, _) => Entry::Absent,
             (Some(value), None) => text(value),
@@ -91,17 +110,28 @@ impl StringMap for CookieView<'_> {
     }
 
     fn entries(&self) -> Vec<(Cow<'_, str>, Entry<'_>)> {
-        once_each(self.pairs().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?.into(), text(value)))))
+        once_each(self.pairs().filter_map(|(name, value)| {
+            Some((std::str::from_utf8(name).ok()?.into(), text(value)))
+        }))
     }
 }
 
 impl<'a> CookieView<'a> {
     fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let all = self.0.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-        all.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (pair[..at].trim_ascii_end(), pair[at + 1..].trim_ascii_start()),
-            None => (pair, &b""[..]),
-        })
+        let all = self
+            .0
+            .get_all(header::COOKIE)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        all.map(<[u8]>::trim_ascii)
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| match pair.iter().position(|byte| *byte == b'=') {
+                Some(at) => (
+                    pair[..at].trim_ascii_end(),
+                    pair[at + 1..].trim_ascii_start(),
+                ),
+                None => (pair, &b""[..]),
+            })
     }
 }
 
@@ -112,15 +142,21 @@ fn text(bytes: &[u8]) -> Entry<'_> {
 fn form(text: &str) -> Result<Cow<'_, str>, std::str::Utf8Error> {
     if text.contains('+') {
         let spaced = text.replace('+', " ");
-        return percent_decode(spaced.as_bytes()).decode_utf8().map(|text| text.into_owned().into());
+        return percent_decode(spaced.as_bytes())
+            .decode_utf8()
+            .map(|text| text.into_owned().into());
     }
     percent_decode(text.as_bytes()).decode_utf8()
 }
 
-fn once_each<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Entry<'a>)>) -> Vec<(Cow<'a, str>, Entry<'a>)> {
+fn once_each<'a>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, Entry<'a>)>,
+) -> Vec<(Cow<'a, str>, Entry<'a>)> {
     let mut map = BTreeMap::new();
     for (key, entry) in pairs {
-        map.entry(key).and_modify(|held| *held = Entry::Ambiguous).or_insert(entry);
+        map.entry(key)
+            .and_modify(|held| *held = Entry::Ambiguous)
+            .or_insert(entry);
     }
     map.into_iter().collect()
 }
@@ -150,7 +186,6 @@ pub(crate) struct Head<'a> {
     pub(crate) query: QueryView<'a>,
     pub(crate) cookies: CookieView<'a>,
     pub(crate) client_ip: Option<IpAddr>,
-    pub(crate) id: Option<&'a str>,
     pub(crate) time: SystemTime,
 }
 
@@ -159,7 +194,10 @@ impl<'a> Facts<'a> {
     pub(crate) fn fill(&self, bag: &mut AttributeBag<'a>) {
         bag.set(name::SOURCE_IP, Value::Ip(self.peer.ip().to_canonical()));
         bag.set(name::SOURCE_PORT, Value::Int(self.peer.port().into()));
-        bag.set(name::DESTINATION_IP, Value::Ip(self.local.ip().to_canonical()));
+        bag.set(
+            name::DESTINATION_IP,
+            Value::Ip(self.local.ip().to_canonical()),
+        );
         bag.set(name::DESTINATION_PORT, Value::Int(self.local.port().into()));
         if let Some(service) = self.service {
             bag.set(name::DESTINATION_SERVICE, Value::String(service));
@@ -203,19 +241,30 @@ impl<'a> Head<'a> {
         if let Some(client) = self.client_ip {
             bag.set(name::REQUEST_CLIENT_IP, Value::Ip(client));
         }
-        if let Some(id) = self.id {
-            bag.set(name::REQUEST_ID, Value::String(id));
-        }
-        bag.set(name::REQUEST_TIME, Value::Timestamp(Timestamp::from(self.time)));
-        let plain = |header| self.headers.0.get(header).and_then(|value: &HeaderValue| value.to_str().ok());
+        bag.set(
+            name::REQUEST_TIME,
+            Value::Timestamp(Timestamp::from(self.time)),
+        );
+        let plain = |header| {
+            self.headers
+                .0
+                .get(header)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
         if let Some(size) = plain(header::CONTENT_LENGTH).and_then(|size| size.parse().ok()) {
             bag.set(name::REQUEST_SIZE, Value::Int(size));
+        }
+        if let Some(id) = plain(X_REQUEST_ID) {
+            bag.set(name::REQUEST_ID, Value::String(id));
         }
         if let Some(agent) = plain(header::USER_AGENT) {
             bag.set(name::REQUEST_USERAGENT, Value::String(agent));
         }
         if protocol == Protocol::Grpc
-            && let Some((service, operation)) = self.raw_path.strip_prefix('/').and_then(|path| path.split_once('/'))
+            && let Some((service, operation)) = self
+                .raw_path
+                .strip_prefix('/')
+                .and_then(|path| path.split_once('/'))
         {
             bag.set(name::API_SERVICE, Value::String(service));
             bag.set(name::API_OPERATION, Value::String(operation));
@@ -225,12 +274,25 @@ impl<'a> Head<'a> {
 
 /// The client behind trusted proxies: from the peer backwards through the header's entries as long as the one that vouches is
 /// trusted. `None` when a trusted proxy wrote what is no address: then nobody knows.
-pub(crate) fn client_ip(peer: IpAddr, headers: &HeaderMap, rule: Option<&ClientIp>) -> Option<IpAddr> {
+pub(crate) fn client_ip(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    rule: Option<&ClientIp>,
+) -> Option<IpAddr> {
     let mut client = peer.to_canonical();
-    let Some(rule) = rule else { return Some(client) };
-    let trusted = |address: IpAddr| rule.trusted.iter().any(|network| contains(*network, address));
+    let Some(rule) = rule else {
+        return Some(client);
+    };
+    let trusted = |address: IpAddr| {
+        rule.trusted
+            .iter()
+            .any(|network| contains(*network, address))
+    };
     let values: Vec<&HeaderValue> = headers.get_all(&*rule.header).iter().collect();
-    let mut entries = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    let mut entries = values
+        .iter()
+        .rev()
+        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     while trusted(client) {
         let Some(entry) = entries.next() else { break };
         client = address(std::str::from_utf8(entry).ok()?.trim())?.to_canonical();
@@ -240,8 +302,13 @@ pub(crate) fn client_ip(peer: IpAddr, headers: &HeaderMap, rule: Option<&ClientI
 
 /// `address`, `v4:port` or `[v6]:port`.
 fn address(entry: &str) -> Option<IpAddr> {
-    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
-    bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|both| both.ip()))
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(entry);
+    bare.parse()
+        .ok()
+        .or_else(|| entry.parse::<SocketAddr>().ok().map(|both| both.ip()))
 }
 
 fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
@@ -250,8 +317,12 @@ fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
         network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
     };
     match (network.to_canonical(), address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => same(network.to_bits().into(), address.to_bits().into(), 32),
-        (IpAddr::V6(network), IpAddr::V6(address)) => same(network.to_bits(), address.to_bits(), 128),
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            same(network.to_bits().into(), address.to_bits().into(), 32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            same(network.to_bits(), address.to_bits(), 128)
+        }
         _ => false,
     }
 }

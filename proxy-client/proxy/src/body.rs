@@ -26,8 +26,13 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let RequestBody::Streaming(body, count) = self.get_mut() else { return Poll::Ready(None) };
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let RequestBody::Streaming(body, count) = self.get_mut() else {
+            return Poll::Ready(None);
+        };
         let frame = ready!(Pin::new(body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
@@ -68,11 +73,21 @@ enum Content {
 
 impl ResponseBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
-        Self { content: if text.is_empty() { Content::Done } else { Content::Text(text) }, exchange: Some(exchange) }
+        Self {
+            content: if text.is_empty() {
+                Content::Done
+            } else {
+                Content::Text(text)
+            },
+            exchange: Some(exchange),
+        }
     }
 
     pub(crate) fn upstream(body: Incoming, lease: Lease, exchange: Exchange) -> Self {
-        let mut body = Self { content: Content::Upstream(body, lease), exchange: Some(exchange) };
+        let mut body = Self {
+            content: Content::Upstream(body, lease),
+            exchange: Some(exchange),
+        };
         if body.is_end_stream() {
             body.finish(None);
         }
@@ -81,7 +96,10 @@ impl ResponseBody {
 
     /// Nothing follows the head, and the exchange goes on elsewhere (after an upgrade).
     pub(crate) fn detached() -> Self {
-        Self { content: Content::Done, exchange: None }
+        Self {
+            content: Content::Done,
+            exchange: None,
+        }
     }
 
     /// The response is over: wholly sent, or cut short for the reason of `flag`.
@@ -104,7 +122,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         let frame = match &mut this.content {
             Content::Done => None,

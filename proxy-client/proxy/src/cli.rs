@@ -69,7 +69,10 @@ impl Flags {
         let mut problems = Vec::new();
         let mut address = |flag: &str, given: Option<String>| -> Option<SocketAddr> {
             let given = given?;
-            let found = given.to_socket_addrs().ok().and_then(|mut found| found.next());
+            let found = given
+                .to_socket_addrs()
+                .ok()
+                .and_then(|mut found| found.next());
             if found.is_none() {
                 problems.push(format!("{flag} {given}: not an address; write host:port"));
             }
@@ -82,7 +85,9 @@ impl Flags {
         let mut labels = BTreeMap::new();
         for label in self.labels {
             match label.split_once('=') {
-                Some((key, value)) if !key.is_empty() => drop(labels.insert(key.to_owned(), value.to_owned())),
+                Some((key, value)) if !key.is_empty() => {
+                    drop(labels.insert(key.to_owned(), value.to_owned()))
+                }
                 _ => problems.push(format!("--label {label}: write key=value")),
             }
         }
@@ -99,14 +104,19 @@ impl Flags {
         }
         let mut config = Config::new(control);
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
-        (config.app, config.inbound, config.outbound, config.admin) = (app, inbound, outbound, admin);
+        (config.app, config.inbound, config.outbound, config.admin) =
+            (app, inbound, outbound, admin);
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);
         // An address that cannot be read was reported; that it is missing is no second problem.
         if problems.is_empty() {
             problems = config.validate();
         }
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
     }
 }
 
@@ -126,9 +136,13 @@ pub fn main() -> ExitCode {
 
 /// Runs a proxy with these flags until a signal ends it.
 pub fn run(flags: Flags) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     // A host that logs already keeps its own way.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     let config = match flags.config() {
         Ok(config) => config,
         Err(problems) => return fail(&problems.join("\n"), USAGE),
@@ -143,7 +157,10 @@ pub fn run(flags: Flags) -> ExitCode {
 }
 
 fn serve(running: Running) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot wait for signals: {error}"), FAILED),
     };

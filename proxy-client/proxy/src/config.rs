@@ -96,7 +96,9 @@ impl Config {
         }
         if self.inbound.is_some() {
             if self.service.is_none() {
-                problem("--inbound needs --service: the name of the service whose requests it takes");
+                problem(
+                    "--inbound needs --service: the name of the service whose requests it takes",
+                );
             }
             if self.app.is_none() {
                 problem("--inbound needs --app: the address of the application its requests go to");
@@ -111,7 +113,10 @@ impl Config {
         if let Control::Mixer(mixer) = &self.control {
             if mixer.contains(',') {
                 problem("--mixer: more than one address is not supported yet");
-            } else if !mixer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            } else if !mixer
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            {
                 problem(&format!("--mixer {mixer}: not an address; write host:port"));
             }
         }
@@ -120,13 +125,18 @@ impl Config {
 
     /// `destination.namespace` of the own service.
     pub(crate) fn own_namespace(&self) -> Option<&str> {
-        self.namespace.as_deref().or_else(|| namespace_of(self.service.as_deref()?))
+        self.namespace
+            .as_deref()
+            .or_else(|| namespace_of(self.service.as_deref()?))
     }
 }
 
 /// What follows the first dot of a service's name.
 pub(crate) fn namespace_of(service: &str) -> Option<&str> {
-    service.split_once('.').map(|(_, rest)| rest).filter(|rest| !rest.is_empty())
+    service
+        .split_once('.')
+        .map(|(_, rest)| rest)
+        .filter(|rest| !rest.is_empty())
 }
 
 impl Default for Limits {

@@ -52,7 +52,13 @@ pub(crate) enum Ending {
 }
 
 impl Connection {
-    pub(crate) fn new(worker: Rc<Worker>, at: At, peer: SocketAddr, local: SocketAddr, guard: DrainGuard) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        at: At,
+        peer: SocketAddr,
+        local: SocketAddr,
+        guard: DrainGuard,
+    ) -> Rc<Self> {
         let id = format!("{:012x}", worker.shared.random.next() >> 16);
         let idle_since = Cell::new(worker.shared.clock.now());
         Rc::new(Self {
@@ -105,14 +111,21 @@ impl Connection {
 
     fn ending(&self, context: &mut Context<'_>) -> Ending {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|held| held.will_wake(context.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|held| held.will_wake(context.waker()))
+        {
             *waker = Some(context.waker().clone());
         }
         self.ending.get()
     }
 
     /// Runs `http` to its end, or as far as the connection's ending allows.
-    async fn drive<F: Future<Output = hyper::Result<()>>>(&self, http: F, graceful: impl Fn(Pin<&mut F>)) {
+    async fn drive<F: Future<Output = hyper::Result<()>>>(
+        &self,
+        http: F,
+        graceful: impl Fn(Pin<&mut F>),
+    ) {
         let mut http = pin!(http);
         let mut told = false;
         let result = poll_fn(|context| {
@@ -137,13 +150,21 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     let worker = connection.worker.clone();
     let limits = &worker.shared.config.limits;
     let declared = match connection.at {
-        At::Inbound => worker.routing().as_ref().and_then(|routing| routing.own.as_ref()?.protocol),
+        At::Inbound => worker
+            .routing()
+            .as_ref()
+            .and_then(|routing| routing.own.as_ref()?.protocol),
         At::Outbound => None,
     };
     let mut io = Prefixed::new(stream);
     let spoken = match declared {
         Some(Declared::Tcp) => Some(Spoken::Opaque),
-        _ => match worker.shared.clock.within(limits.detect, detect(&mut io)).await {
+        _ => match worker
+            .shared
+            .clock
+            .within(limits.detect, detect(&mut io))
+            .await
+        {
             Some(Ok(spoken)) => spoken,
             Some(Err(_)) => None,
             // Who waits for the server's first word speaks no HTTP.
@@ -152,7 +173,9 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     };
     match spoken {
         None => {}
-        Some(Spoken::Opaque) if declared.is_none() || declared == Some(Declared::Tcp) => opaque::carry(connection, io).await,
+        Some(Spoken::Opaque) if declared.is_none() || declared == Some(Declared::Tcp) => {
+            opaque::carry(connection, io).await
+        }
         Some(Spoken::Http2) => {
             let mut server = hyper::server::conn::http2::Builder::new(Executor);
             server
@@ -161,9 +184,13 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 .max_send_buf_size(limits.buffer_bytes)
                 .initial_stream_window_size(u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX))
                 .initial_connection_window_size(1 << 20);
-            let service = service_fn(|request: http::Request<Incoming>| request::handle(connection.clone(), request));
+            let service = service_fn(|request: http::Request<Incoming>| {
+                request::handle(connection.clone(), request)
+            });
             let http = server.serve_connection(TokioIo::new(io), service);
-            connection.drive(http, |http| http.graceful_shutdown()).await;
+            connection
+                .drive(http, |http| http.graceful_shutdown())
+                .await;
         }
         Some(Spoken::Http1 | Spoken::Opaque) => {
             let mut server = hyper::server::conn::http1::Builder::new();
@@ -173,9 +200,15 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 .header_read_timeout(None)
                 .max_header_size(limits.head_bytes)
                 .max_buf_size(limits.buffer_bytes.max(limits.head_bytes));
-            let service = service_fn(|request: http::Request<Incoming>| request::handle(connection.clone(), request));
-            let http = server.serve_connection(TokioIo::new(io), service).with_upgrades();
-            connection.drive(http, |http| http.graceful_shutdown()).await;
+            let service = service_fn(|request: http::Request<Incoming>| {
+                request::handle(connection.clone(), request)
+            });
+            let http = server
+                .serve_connection(TokioIo::new(io), service)
+                .with_upgrades();
+            connection
+                .drive(http, |http| http.graceful_shutdown())
+                .await;
         }
     }
 }

@@ -31,7 +31,10 @@ fn read(head: &[u8]) -> Option<Spoken> {
     for (at, &byte) in head.iter().enumerate() {
         match byte {
             // RFC 9112 section 2.2: empty lines before a request line are ignored.
-            b'\r' | b'\n' if head[..at].iter().all(|before| matches!(before, b'\r' | b'\n')) => {}
+            b'\r' | b'\n'
+                if head[..at]
+                    .iter()
+                    .all(|before| matches!(before, b'\r' | b'\n')) => {}
             b' ' if at > 0 => return Some(Spoken::Http1),
             b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' if at < 20 => {}
             _ => return Some(Spoken::Opaque),
@@ -66,12 +69,21 @@ pub(crate) struct Prefixed {
 
 impl Prefixed {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, head: [0; 24], at: 0, len: 0 }
+        Self {
+            stream,
+            head: [0; 24],
+            at: 0,
+            len: 0,
+        }
     }
 }
 
 impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.at < self.len {
             let waiting = &self.head[usize::from(self.at)..usize::from(self.len)];
             let count = waiting.len().min(buffer.remaining());
@@ -84,7 +96,11 @@ impl AsyncRead for Prefixed {
 }
 
 impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -17,6 +17,7 @@ use mixer_client::{Answer, At, Failure, StandardSample, TraceContext, Verdict};
 use mixer_runtime::Instant;
 
 use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter};
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::flag::Flag;
 use crate::routing::Upstream;
@@ -50,6 +51,17 @@ pub(crate) enum Destination {
     Outside,
 }
 
+impl Destination {
+    /// `destination.service`.
+    pub(crate) fn name<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
+        match self {
+            Destination::Own => config.service.as_deref(),
+            Destination::Service(upstream) => Some(&upstream.service.name),
+            Destination::Outside => None,
+        }
+    }
+}
+
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -77,7 +89,6 @@ pub(crate) struct Record {
     pub(crate) host: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) client_ip: Option<IpAddr>,
-    pub(crate) id: Option<String>,
     pub(crate) time: SystemTime,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) answer: Option<Answer>,
@@ -85,7 +96,12 @@ pub(crate) struct Record {
 }
 
 impl Exchange {
-    pub(crate) fn begin(connection: &Rc<Connection>, destination: Destination, protocol: Protocol, started: Instant) -> Self {
+    pub(crate) fn begin(
+        connection: &Rc<Connection>,
+        destination: Destination,
+        protocol: Protocol,
+        started: Instant,
+    ) -> Self {
         connection.request_begins();
         Self {
             connection: connection.clone(),
@@ -106,17 +122,17 @@ impl Exchange {
     pub(crate) fn facts(&self) -> Facts<'_> {
         let connection = &*self.connection;
         let shared = &connection.worker.shared;
-        let (service, namespace, labels) = match &self.destination {
-            Destination::Own => (shared.config.service.as_deref(), shared.config.own_namespace(), Some(&shared.config.labels)),
-            Destination::Service(upstream) => (Some(&*upstream.service.name), upstream.service.namespace.as_deref(), None),
-            Destination::Outside => (None, None, None),
+        let (namespace, labels) = match &self.destination {
+            Destination::Own => (shared.config.own_namespace(), Some(&shared.config.labels)),
+            Destination::Service(upstream) => (upstream.service.namespace.as_deref(), None),
+            Destination::Outside => (None, None),
         };
         Facts {
             at: connection.at,
             peer: connection.peer,
             local: connection.local,
             connection_id: &connection.id,
-            service,
+            service: self.destination.name(&shared.config),
             namespace,
             labels: labels.filter(|labels| !labels.is_empty()),
             protocol: self.protocol,
@@ -136,14 +152,26 @@ impl Exchange {
 
     fn report(&mut self, duration: Duration) {
         let worker = &self.connection.worker;
-        worker.counters.finished(self.connection.at, self.status, self.flag, duration);
-        let Some(client) = &worker.shared.client else { return };
+        worker
+            .counters
+            .finished(self.connection.at, self.status, self.flag, duration);
+        let Some(client) = &worker.shared.client else {
+            return;
+        };
         if self.standard {
             let facts = self.facts();
             let own = &worker.shared.own_workload;
             let (workload, workload_namespace, security) = match facts.at {
                 At::Inbound => (standard::UNKNOWN, standard::UNKNOWN, "none"),
-                At::Outbound => (&**own, worker.shared.config.own_namespace().unwrap_or(standard::UNKNOWN), standard::UNKNOWN),
+                At::Outbound => (
+                    &**own,
+                    worker
+                        .shared
+                        .config
+                        .own_namespace()
+                        .unwrap_or(standard::UNKNOWN),
+                    standard::UNKNOWN,
+                ),
             };
             let service = facts.service.unwrap_or(standard::UNKNOWN);
             let status = StatusCode::from_u16(self.status);
@@ -168,7 +196,11 @@ impl Exchange {
             });
         }
         if let Some(record) = &self.record {
-            let query = record.target.as_ref().and_then(|target| target.query()).unwrap_or_default();
+            let query = record
+                .target
+                .as_ref()
+                .and_then(|target| target.query())
+                .unwrap_or_default();
             let head = Head {
                 method: record.method.as_str(),
                 raw_path: record.target.as_ref().map_or("", |target| target.path()),
@@ -178,7 +210,6 @@ impl Exchange {
                 query: QueryView(query),
                 cookies: CookieView(&record.headers),
                 client_ip: record.client_ip,
-                id: record.id.as_deref(),
                 time: record.time,
             };
             let response_headers = HeaderView(&record.response_headers);
@@ -205,7 +236,9 @@ impl Exchange {
                     bag.set(name::CHECK_RULE, Value::String(&answer.rule));
                 }
             }
-            client.reporter().record(self.connection.at, &bag, record.trace);
+            client
+                .reporter()
+                .record(self.connection.at, &bag, record.trace);
         }
     }
 }
@@ -243,7 +276,11 @@ fn int(count: u64) -> Value<'static> {
 }
 
 fn grpc_label(status: Option<u16>) -> &'static str {
-    const NAMES: [&str; 17] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+    const NAMES: [&str; 17] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+    ];
     // Codes that do not exist are an attacker's way to new time series.
-    status.map_or("", |status| NAMES.get(usize::from(status)).copied().unwrap_or("2"))
+    status.map_or("", |status| {
+        NAMES.get(usize::from(status)).copied().unwrap_or("2")
+    })
 }

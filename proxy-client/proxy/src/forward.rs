@@ -57,7 +57,9 @@ pub(crate) async fn forward(
     let mut failed = 0;
     let mut again = false;
     loop {
-        let Some((address, count)) = target.next() else { return Err(Reply::no_upstream(target.name())) };
+        let Some((address, count)) = target.next() else {
+            return Err(Reply::no_upstream(target.name()));
+        };
         let mut lease = match worker.pool.lease(address, http2, again).await {
             Ok(lease) => lease,
             Err(error) => {
@@ -68,10 +70,17 @@ pub(crate) async fn forward(
                 return Err(Reply::unreachable(error.to_string()));
             }
         };
-        let replay = if lease.reused() && !again { replay(&request) } else { None };
+        let replay = if lease.reused() && !again {
+            replay(&request)
+        } else {
+            None
+        };
         match lease.send(request).await {
             Ok(response) => return Ok((response, lease)),
-            Err(SendError { unsent: Some(unsent), .. }) if !again => request = unsent,
+            Err(SendError {
+                unsent: Some(unsent),
+                ..
+            }) if !again => request = unsent,
             Err(SendError { error, .. }) => match replay {
                 Some(replay) if is_lost(&error) => request = replay,
                 _ if error.is_parse() => return Err(Reply::upstream_protocol()),
@@ -103,7 +112,9 @@ fn is_lost(error: &hyper::Error) -> bool {
     }
     let source = error.source();
     if let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) {
-        return error.is_io() || error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        return error.is_io()
+            || error.is_go_away()
+            || error.reason() == Some(h2::Reason::REFUSED_STREAM);
     }
     source.is_some_and(|source| source.is::<std::io::Error>())
 }

@@ -33,7 +33,10 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Takes hop-by-hop headers off a request; gives the protocol it asks to upgrade to, if it does. (An upgrade to HTTP/2 is not
 /// passed on: nobody reads the requests inside.)
-pub(crate) fn strip_request(headers: &mut HeaderMap, http1: bool) -> Result<Option<HeaderValue>, Malformed> {
+pub(crate) fn strip_request(
+    headers: &mut HeaderMap,
+    http1: bool,
+) -> Result<Option<HeaderValue>, Malformed> {
     if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
         let single = headers.get_all(header::TRANSFER_ENCODING).iter().count() == 1;
         if !single || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -49,18 +52,29 @@ pub(crate) fn strip_request(headers: &mut HeaderMap, http1: bool) -> Result<Opti
             }
         }
         if http1 && headers.contains_key(header::UPGRADE) && lists(headers, "upgrade") {
-            upgrade = headers.remove(header::UPGRADE).filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
+            upgrade = headers
+                .remove(header::UPGRADE)
+                .filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
         }
         strip_connection(headers);
     }
     if headers.contains_key(header::TE) {
-        let trailers = headers.get_all(header::TE).iter().any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
+        let trailers = headers
+            .get_all(header::TE)
+            .iter()
+            .any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
         headers.remove(header::TE);
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
-    for name in [header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, header::EXPECT] {
+    for name in [
+        header::UPGRADE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+        header::EXPECT,
+    ] {
         headers.remove(name);
     }
     Ok(upgrade)
@@ -71,7 +85,13 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         strip_connection(headers);
     }
-    for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, header::TE] {
+    for name in [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::TE,
+    ] {
         headers.remove(name);
     }
 }
@@ -79,7 +99,11 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 /// Takes off what only the mesh may say about a caller.
 pub(crate) fn strip_identity(headers: &mut HeaderMap) {
     headers.remove(X_FORWARDED_CLIENT_CERT);
-    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with("x-mixer-")).cloned() {
+    while let Some(name) = headers
+        .keys()
+        .find(|name| name.as_str().starts_with("x-mixer-"))
+        .cloned()
+    {
         headers.remove(name);
     }
 }
@@ -93,24 +117,34 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
             joined.extend_from_slice(b"; ");
             joined.extend_from_slice(value.as_bytes());
         }
-        let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).expect("header values joined by a semicolon");
+        let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined))
+            .expect("header values joined by a semicolon");
         headers.insert(header::COOKIE, joined);
     }
 }
 
 /// Whether `Connection` lists `option`.
 fn lists(headers: &HeaderMap, option: &str) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| list(value).any(|item| item.eq_ignore_ascii_case(option.as_bytes())))
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .any(|value| list(value).any(|item| item.eq_ignore_ascii_case(option.as_bytes())))
 }
 
 fn strip_connection(headers: &mut HeaderMap) {
     // Nearly always one of these two, which name no header.
-    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close");
+    let plain = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
     let listed: Vec<HeaderName> = if headers.get_all(header::CONNECTION).iter().all(plain) {
         Vec::new()
     } else {
         let values = headers.get_all(header::CONNECTION).iter();
-        values.flat_map(list).filter_map(|item| HeaderName::from_bytes(item).ok()).collect()
+        values
+            .flat_map(list)
+            .filter_map(|item| HeaderName::from_bytes(item).ok())
+            .collect()
     };
     headers.remove(header::CONNECTION);
     for name in listed {
@@ -123,7 +157,11 @@ fn strip_connection(headers: &mut HeaderMap) {
 
 /// The items of a comma-separated value.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -158,7 +196,11 @@ mod tests {
     #[test]
     fn an_upgrade_is_passed_only_when_connection_says_so_and_never_to_http2() {
         let ask = |to, connection| {
-            let mut headers = map(&[("upgrade", to), ("connection", connection), ("http2-settings", "AAMAAABk")]);
+            let mut headers = map(&[
+                ("upgrade", to),
+                ("connection", connection),
+                ("http2-settings", "AAMAAABk"),
+            ]);
             let asked = strip_request(&mut headers, true);
             assert!(headers.is_empty(), "{headers:?}");
             asked
@@ -174,23 +216,47 @@ mod tests {
         for name in ["Host", "content-length"] {
             let mut headers = map(&[("host", "a"), ("content-length", "3")]);
             headers.insert("connection", HeaderValue::from_static(name));
-            assert!(matches!(strip_request(&mut headers, true), Err(Malformed::ConnectionLists(_))), "{name}");
+            assert!(
+                matches!(
+                    strip_request(&mut headers, true),
+                    Err(Malformed::ConnectionLists(_))
+                ),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn transfer_codings_but_chunked_are_refused() {
         for coding in ["gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
-            assert_eq!(strip_request(&mut map(&[("transfer-encoding", coding)]), true), Err(Malformed::TransferCoding), "{coding}");
+            assert_eq!(
+                strip_request(&mut map(&[("transfer-encoding", coding)]), true),
+                Err(Malformed::TransferCoding),
+                "{coding}"
+            );
         }
-        let mut twice = map(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]);
-        assert_eq!(strip_request(&mut twice, true), Err(Malformed::TransferCoding));
-        assert_eq!(strip_request(&mut map(&[("transfer-encoding", "Chunked")]), true), Ok(None));
+        let mut twice = map(&[
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        assert_eq!(
+            strip_request(&mut twice, true),
+            Err(Malformed::TransferCoding)
+        );
+        assert_eq!(
+            strip_request(&mut map(&[("transfer-encoding", "Chunked")]), true),
+            Ok(None)
+        );
     }
 
     #[test]
     fn claims_of_identity_are_taken_off() {
-        let mut headers = map(&[("x-mixer-principal", "a"), ("x-mixer-b", "c"), ("x-forwarded-client-cert", "By=x"), ("x-mixed", "d")]);
+        let mut headers = map(&[
+            ("x-mixer-principal", "a"),
+            ("x-mixer-b", "c"),
+            ("x-forwarded-client-cert", "By=x"),
+            ("x-mixed", "d"),
+        ]);
         strip_identity(&mut headers);
         assert_eq!(headers, map(&[("x-mixed", "d")]));
     }

@@ -25,6 +25,7 @@ mod request;
 mod routing;
 mod shared;
 mod start;
+mod target;
 mod trace;
 mod upgrade;
 mod worker;

@@ -44,7 +44,10 @@ impl Counters {
             At::Outbound => &self.outbound,
         };
         add(&side.requests[usize::from(status / 100).min(5)], 1);
-        add(&side.micros, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        add(
+            &side.micros,
+            u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        );
         match flag {
             Flag::Denied => add(&self.denied, 1),
             Flag::RateLimited => add(&self.limited, 1),
@@ -68,7 +71,9 @@ impl Counters {
 
     /// Connections this worker serves now; read by the listener to spread new ones.
     pub(crate) fn open(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed))
+        self.opened
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.closed.load(Ordering::Relaxed))
     }
 
     pub(crate) fn panicked(&self) {
@@ -90,7 +95,10 @@ impl Counters {
 
 /// Each count is written by one thread, so that no locked instruction is needed.
 fn add(counter: &AtomicU64, count: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(count),
+        Ordering::Relaxed,
+    );
 }
 
 /// Shows the counts of a proxy and of its client.
@@ -100,36 +108,95 @@ pub(crate) struct Exposed(pub(crate) std::sync::Arc<Shared>);
 impl Collector for Exposed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let workers = &self.0.counters;
-        let sum = |of: fn(&Counters) -> &AtomicU64| workers.iter().map(|worker| of(worker).load(Ordering::Relaxed)).sum::<u64>();
+        let sum = |of: fn(&Counters) -> &AtomicU64| {
+            workers
+                .iter()
+                .map(|worker| of(worker).load(Ordering::Relaxed))
+                .sum::<u64>()
+        };
 
         let mut requests = family(&mut encoder, "mixer_proxy_requests", "Finished requests")?;
         let mut seconds = Vec::new();
-        for (side, of) in [("inbound", (|c| &c.inbound) as fn(&Counters) -> &Classes), ("outbound", |c| &c.outbound)] {
+        for (side, of) in [
+            ("inbound", (|c| &c.inbound) as fn(&Counters) -> &Classes),
+            ("outbound", |c| &c.outbound),
+        ] {
             for class in 0..6 {
-                let count: u64 = workers.iter().map(|worker| of(worker).requests[class].load(Ordering::Relaxed)).sum();
+                let count: u64 = workers
+                    .iter()
+                    .map(|worker| of(worker).requests[class].load(Ordering::Relaxed))
+                    .sum();
                 let class = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"][class];
-                ConstCounter::new(count).encode(requests.encode_family(&[("side", side), ("code", class)])?)?;
+                ConstCounter::new(count)
+                    .encode(requests.encode_family(&[("side", side), ("code", class)])?)?;
             }
-            seconds.push((side, workers.iter().map(|worker| of(worker).micros.load(Ordering::Relaxed)).sum::<u64>()));
+            seconds.push((
+                side,
+                workers
+                    .iter()
+                    .map(|worker| of(worker).micros.load(Ordering::Relaxed))
+                    .sum::<u64>(),
+            ));
         }
-        let mut durations = family(&mut encoder, "mixer_proxy_request_seconds", "Time requests took, added up")?;
+        let mut durations = family(
+            &mut encoder,
+            "mixer_proxy_request_seconds",
+            "Time requests took, added up",
+        )?;
         for (side, micros) in seconds {
-            ConstCounter::new(micros as f64 / 1e6).encode(durations.encode_family(&[("side", side)])?)?;
+            ConstCounter::new(micros as f64 / 1e6)
+                .encode(durations.encode_family(&[("side", side)])?)?;
         }
 
         let mut counter = |name: &str, help: &str, count: u64| -> Result<(), std::fmt::Error> {
             let metric = ConstCounter::new(count);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
-        counter("mixer_proxy_denied", "Requests denied by policy", sum(|c| &c.denied))?;
-        counter("mixer_proxy_limited", "Requests over a quota", sum(|c| &c.limited))?;
-        counter("mixer_proxy_unavailable", "Requests refused because nobody could decide", sum(|c| &c.unavailable))?;
-        counter("mixer_proxy_connections", "Connections accepted", sum(|c| &c.opened))?;
-        counter("mixer_proxy_connections_refused", "Connections closed because there were too many", self.0.refusals())?;
-        counter("mixer_proxy_panics", "Connections ended by a panic", sum(|c| &c.panicked))?;
-        counter("mixer_proxy_upstream_connects", "Connections to servers tried", sum(|c| &c.connected))?;
-        counter("mixer_proxy_upstream_connect_failures", "Connections to servers that failed", sum(|c| &c.connect_failed))?;
-        counter("mixer_proxy_upstream_retries", "Requests sent again on another connection", sum(|c| &c.retried))?;
+        counter(
+            "mixer_proxy_denied",
+            "Requests denied by policy",
+            sum(|c| &c.denied),
+        )?;
+        counter(
+            "mixer_proxy_limited",
+            "Requests over a quota",
+            sum(|c| &c.limited),
+        )?;
+        counter(
+            "mixer_proxy_unavailable",
+            "Requests refused because nobody could decide",
+            sum(|c| &c.unavailable),
+        )?;
+        counter(
+            "mixer_proxy_connections",
+            "Connections accepted",
+            sum(|c| &c.opened),
+        )?;
+        counter(
+            "mixer_proxy_connections_refused",
+            "Connections closed because there were too many",
+            self.0.refusals(),
+        )?;
+        counter(
+            "mixer_proxy_panics",
+            "Connections ended by a panic",
+            sum(|c| &c.panicked),
+        )?;
+        counter(
+            "mixer_proxy_upstream_connects",
+            "Connections to servers tried",
+            sum(|c| &c.connected),
+        )?;
+        counter(
+            "mixer_proxy_upstream_connect_failures",
+            "Connections to servers that failed",
+            sum(|c| &c.connect_failed),
+        )?;
+        counter(
+            "mixer_proxy_upstream_retries",
+            "Requests sent again on another connection",
+            sum(|c| &c.retried),
+        )?;
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
                 counter(name, help, count)?;
@@ -141,12 +208,28 @@ impl Collector for Exposed {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         let open: u64 = workers.iter().map(|worker| worker.open()).sum();
-        gauge("mixer_proxy_connections_open", "Connections of callers", i64::try_from(open).unwrap_or(i64::MAX))?;
-        gauge("mixer_proxy_ready", "Whether requests can be decided and routed", self.0.ready().into())?;
+        gauge(
+            "mixer_proxy_connections_open",
+            "Connections of callers",
+            i64::try_from(open).unwrap_or(i64::MAX),
+        )?;
+        gauge(
+            "mixer_proxy_ready",
+            "Whether requests can be decided and routed",
+            self.0.ready().into(),
+        )?;
         if let Some(client) = &self.0.client {
             let stats = client.stats();
-            gauge("mixer_client_cache_entries", "Decisions in the check cache", i64::try_from(stats.cache_entries).unwrap_or(i64::MAX))?;
-            gauge("mixer_client_watching", "Whether the Watch stream stands", stats.watching.into())?;
+            gauge(
+                "mixer_client_cache_entries",
+                "Decisions in the check cache",
+                i64::try_from(stats.cache_entries).unwrap_or(i64::MAX),
+            )?;
+            gauge(
+                "mixer_client_watching",
+                "Whether the Watch stream stands",
+                stats.watching.into(),
+            )?;
         }
         Ok(())
     }
@@ -162,22 +245,90 @@ fn family<'a>(
 
 fn client_counters(stats: &Stats) -> [(&'static str, &'static str, u64); 17] {
     [
-        ("mixer_client_check_calls", "Check calls made", stats.check_calls),
-        ("mixer_client_quota_calls", "Quota calls made", stats.quota_calls),
-        ("mixer_client_retries", "Tries after the first", stats.retries),
-        ("mixer_client_cache_hits", "Decisions from the check cache", stats.cache_hits),
-        ("mixer_client_cache_misses", "Decisions not in the check cache", stats.cache_misses),
-        ("mixer_client_lease_hits", "Charges taken from leases", stats.lease_hits),
-        ("mixer_client_nothing_applies", "Requests for which nothing applied", stats.nothing_applies),
-        ("mixer_client_failed_unreachable", "Requests for which no Mixer answered", stats.failed_unreachable),
-        ("mixer_client_failed_overloaded", "Requests for which Mixer was overloaded", stats.failed_overloaded),
-        ("mixer_client_failed_cold", "Requests before the first state", stats.failed_cold),
-        ("mixer_client_failed_malformed", "Requests whose answer made no sense", stats.failed_malformed),
-        ("mixer_client_failed_open", "Of the failed, requests let pass", stats.failed_open),
-        ("mixer_client_stale_answers", "Decisions used unconfirmed", stats.stale_answers),
-        ("mixer_client_report_batches", "Report batches acknowledged", stats.report_batches),
-        ("mixer_client_report_retries", "Report batches sent again", stats.report_retries),
-        ("mixer_client_report_dropped", "Records dropped", stats.report_dropped),
-        ("mixer_client_watch_states", "States received", stats.watch_states),
+        (
+            "mixer_client_check_calls",
+            "Check calls made",
+            stats.check_calls,
+        ),
+        (
+            "mixer_client_quota_calls",
+            "Quota calls made",
+            stats.quota_calls,
+        ),
+        (
+            "mixer_client_retries",
+            "Tries after the first",
+            stats.retries,
+        ),
+        (
+            "mixer_client_cache_hits",
+            "Decisions from the check cache",
+            stats.cache_hits,
+        ),
+        (
+            "mixer_client_cache_misses",
+            "Decisions not in the check cache",
+            stats.cache_misses,
+        ),
+        (
+            "mixer_client_lease_hits",
+            "Charges taken from leases",
+            stats.lease_hits,
+        ),
+        (
+            "mixer_client_nothing_applies",
+            "Requests for which nothing applied",
+            stats.nothing_applies,
+        ),
+        (
+            "mixer_client_failed_unreachable",
+            "Requests for which no Mixer answered",
+            stats.failed_unreachable,
+        ),
+        (
+            "mixer_client_failed_overloaded",
+            "Requests for which Mixer was overloaded",
+            stats.failed_overloaded,
+        ),
+        (
+            "mixer_client_failed_cold",
+            "Requests before the first state",
+            stats.failed_cold,
+        ),
+        (
+            "mixer_client_failed_malformed",
+            "Requests whose answer made no sense",
+            stats.failed_malformed,
+        ),
+        (
+            "mixer_client_failed_open",
+            "Of the failed, requests let pass",
+            stats.failed_open,
+        ),
+        (
+            "mixer_client_stale_answers",
+            "Decisions used unconfirmed",
+            stats.stale_answers,
+        ),
+        (
+            "mixer_client_report_batches",
+            "Report batches acknowledged",
+            stats.report_batches,
+        ),
+        (
+            "mixer_client_report_retries",
+            "Report batches sent again",
+            stats.report_retries,
+        ),
+        (
+            "mixer_client_report_dropped",
+            "Records dropped",
+            stats.report_dropped,
+        ),
+        (
+            "mixer_client_watch_states",
+            "States received",
+            stats.watch_states,
+        ),
     ]
 }

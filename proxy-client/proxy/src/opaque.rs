@@ -30,17 +30,25 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
     if let Some(client) = &shared.client {
         let mut bag = AttributeBag::new();
         exchange.facts().fill(&mut bag);
-        bag.set(REQUEST_TIME, mixer_attributes::Value::Timestamp(shared.clock.wall().into()));
+        bag.set(
+            REQUEST_TIME,
+            mixer_attributes::Value::Timestamp(shared.clock.wall().into()),
+        );
         let answer = client.check(At::Inbound, service, &bag).await;
         if answer.because != Because::Nothing {
-            client.reporter().decision(&DecisionSample { destination: service.unwrap_or_default(), answer: &answer });
+            client.reporter().decision(&DecisionSample {
+                destination: service.unwrap_or_default(),
+                answer: &answer,
+            });
         }
         if answer.verdict == Verdict::Deny {
             exchange.flag = Reply::denied(&answer).flag;
             return;
         }
     }
-    exchange.standard = worker.scope(At::Inbound, service).is_none_or(|scope| scope.standard_metrics);
+    exchange.standard = worker
+        .scope(At::Inbound, service)
+        .is_none_or(|scope| scope.standard_metrics);
     match worker.pool.connect(app).await {
         Ok(mut server) => {
             if let Ok((sent, received)) = copy_bidirectional(&mut io, &mut server).await {

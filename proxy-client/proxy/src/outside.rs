@@ -22,7 +22,11 @@ const RESOLVE_FOR: Duration = Duration::from_secs(2);
 const HOSTS: usize = 1_024;
 
 /// The addresses of `authority`, whose host is `host`.
-pub(crate) async fn resolve(worker: &Rc<Worker>, authority: &str, host: &str) -> Result<Arc<Addresses>, Reply> {
+pub(crate) async fn resolve(
+    worker: &Rc<Worker>,
+    authority: &str,
+    host: &str,
+) -> Result<Arc<Addresses>, Reply> {
     let now = worker.shared.clock.now();
     if let Some((addresses, until)) = worker.outside.borrow().get(authority)
         && *until > now
@@ -33,7 +37,12 @@ pub(crate) async fn resolve(worker: &Rc<Worker>, authority: &str, host: &str) ->
     let port = parsed.port_u16().unwrap_or(80);
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => match worker.shared.clock.within(RESOLVE_FOR, lookup_host((host, port))).await {
+        Err(_) => match worker
+            .shared
+            .clock
+            .within(RESOLVE_FOR, lookup_host((host, port)))
+            .await
+        {
             Some(Ok(found)) => found.collect(),
             Some(Err(_)) | None => Vec::new(),
         },

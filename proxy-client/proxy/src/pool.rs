@@ -66,16 +66,35 @@ pub(crate) struct SendError {
 
 impl Pool {
     pub(crate) fn new(limits: Limits, clock: Clock, counters: Arc<Counters>) -> Self {
-        Self { limits, clock, counters, servers: RefCell::new(HashMap::new()) }
+        Self {
+            limits,
+            clock,
+            counters,
+            servers: RefCell::new(HashMap::new()),
+        }
     }
 
     /// A connection to `address`; `fresh`: one never used before.
-    pub(crate) async fn lease(self: &Rc<Self>, address: SocketAddr, http2: bool, fresh: bool) -> Result<Lease, ConnectError> {
-        let server = self.servers.borrow_mut().entry(address).or_default().clone();
+    pub(crate) async fn lease(
+        self: &Rc<Self>,
+        address: SocketAddr,
+        http2: bool,
+        fresh: bool,
+    ) -> Result<Lease, ConnectError> {
+        let server = self
+            .servers
+            .borrow_mut()
+            .entry(address)
+            .or_default()
+            .clone();
         if http2 {
-            return http2::take(self, &server, address, fresh).await.map(Lease::Http2);
+            return http2::take(self, &server, address, fresh)
+                .await
+                .map(Lease::Http2);
         }
-        http1::take(self, &server, address, fresh).await.map(Lease::Http1)
+        http1::take(self, &server, address, fresh)
+            .await
+            .map(Lease::Http1)
     }
 
     /// Closes what was unused too long, and forgets servers without connections.
@@ -90,8 +109,15 @@ impl Pool {
     /// A new TCP connection.
     pub(crate) async fn connect(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
         self.counters.connected();
-        let connected = match self.clock.within(self.limits.connect, TcpStream::connect(address)).await {
-            Some(Ok(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(|error| ConnectError::Refused(address, error.kind())),
+        let connected = match self
+            .clock
+            .within(self.limits.connect, TcpStream::connect(address))
+            .await
+        {
+            Some(Ok(stream)) => stream
+                .set_nodelay(true)
+                .map(|()| stream)
+                .map_err(|error| ConnectError::Refused(address, error.kind())),
             Some(Err(error)) => Err(ConnectError::Refused(address, error.kind())),
             None => Err(ConnectError::TimedOut(address)),
         };
@@ -112,14 +138,24 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(crate) async fn send(&mut self, request: http::Request<RequestBody>) -> Result<http::Response<Incoming>, SendError> {
+    pub(crate) async fn send(
+        &mut self,
+        request: http::Request<RequestBody>,
+    ) -> Result<http::Response<Incoming>, SendError> {
         let failed = |mut error: TrySendError<http::Request<RequestBody>>| {
             let unsent = error.take_message();
-            SendError { unsent, error: error.into_error() }
+            SendError {
+                unsent,
+                error: error.into_error(),
+            }
         };
         match self {
             Lease::Http1(lent) => lent.sender.try_send_request(request).await.map_err(failed),
-            Lease::Http2(stream) => stream.sender().try_send_request(request).await.map_err(failed),
+            Lease::Http2(stream) => stream
+                .sender()
+                .try_send_request(request)
+                .await
+                .map_err(failed),
         }
     }
 

@@ -33,8 +33,20 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn new(status: StatusCode, grpc_status: u8, flag: Flag, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, grpc_status, message: message.into(), flag, retry_after: None, location: None }
+    fn new(
+        status: StatusCode,
+        grpc_status: u8,
+        flag: Flag,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            grpc_status,
+            message: message.into(),
+            flag,
+            retry_after: None,
+            location: None,
+        }
     }
 
     /// What an answer says to a caller who may not pass.
@@ -48,10 +60,16 @@ impl Reply {
             (None, Because::Quota) => Flag::RateLimited,
             (None, _) => Flag::Denied,
         };
-        let status = StatusCode::from_u16(answer.http_status).ok().filter(|status| status.as_u16() >= 300);
+        let status = StatusCode::from_u16(answer.http_status)
+            .ok()
+            .filter(|status| status.as_u16() >= 300);
         Self {
             status: status.unwrap_or(StatusCode::FORBIDDEN),
-            grpc_status: if answer.grpc_status == 0 { 7 } else { answer.grpc_status },
+            grpc_status: if answer.grpc_status == 0 {
+                7
+            } else {
+                answer.grpc_status
+            },
             message: answer.message.to_string().into(),
             flag,
             retry_after: answer.retry_after,
@@ -66,40 +84,74 @@ impl Reply {
 
     /// Nothing was heard of Mixer yet.
     pub(crate) fn cold() -> Self {
-        let reply = Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::MixerCold, "no policy and services are known yet");
-        Self { retry_after: Some(Duration::from_secs(1)), ..reply }
+        let reply = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::MixerCold,
+            "no policy and services are known yet",
+        );
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..reply
+        }
     }
 
     /// The host is no service's, and others may not be reached.
     pub(crate) fn no_route(host: &str) -> Self {
-        let message = format!("no service is called {host}, and the mesh admits no other destination");
+        let message =
+            format!("no service is called {host}, and the mesh admits no other destination");
         Self::new(StatusCode::FORBIDDEN, 7, Flag::NoRoute, message)
     }
 
     /// The service has no address now.
     pub(crate) fn no_upstream(what: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::NoUpstream, format!("no address of {what} is known"))
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::NoUpstream,
+            format!("no address of {what} is known"),
+        )
     }
 
     /// No connection.
     pub(crate) fn unreachable(why: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::UpstreamFailure, why)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::UpstreamFailure,
+            why,
+        )
     }
 
     /// The connection ended before a response came.
     pub(crate) fn terminated() -> Self {
         let why = "the server ended the connection before it answered";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, 14, Flag::UpstreamTermination, why)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::UpstreamTermination,
+            why,
+        )
     }
 
     /// What came was no response.
     pub(crate) fn upstream_protocol() -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, 14, Flag::UpstreamProtocol, "the server's answer is not HTTP")
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            14,
+            Flag::UpstreamProtocol,
+            "the server's answer is not HTTP",
+        )
     }
 
     /// The request would come back to this proxy.
     pub(crate) fn would_loop() -> Self {
-        Self::new(StatusCode::LOOP_DETECTED, 14, Flag::NoRoute, "this is the proxy's own address")
+        Self::new(
+            StatusCode::LOOP_DETECTED,
+            14,
+            Flag::NoRoute,
+            "this is the proxy's own address",
+        )
     }
 
     /// The response that says so.
@@ -110,14 +162,30 @@ impl Reply {
         let headers = response.headers_mut();
         let text = if grpc {
             exchange.grpc_status = Some(self.grpc_status.into());
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_status)));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/grpc"),
+            );
+            headers.insert(
+                "grpc-status",
+                HeaderValue::from(u16::from(self.grpc_status)),
+            );
             let message = utf8_percent_encode(&self.message, MESSAGE).to_string();
-            headers.insert("grpc-message", HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII"));
+            headers.insert(
+                "grpc-message",
+                HeaderValue::try_from(message).expect("percent-encoded text is visible ASCII"),
+            );
             Bytes::new()
         } else {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-            if let Some(location) = self.location.as_ref().and_then(|to| HeaderValue::from_str(to).ok()) {
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+            );
+            if let Some(location) = self
+                .location
+                .as_ref()
+                .and_then(|to| HeaderValue::from_str(to).ok())
+            {
                 headers.insert(header::LOCATION, location);
             }
             format!("{}\n", self.message).into()
@@ -142,8 +210,16 @@ impl From<Malformed> for Reply {
     fn from(why: Malformed) -> Self {
         let reply = Self::malformed(why.to_string());
         match why {
-            Malformed::TransferCoding => Self { status: StatusCode::NOT_IMPLEMENTED, grpc_status: 12, ..reply },
-            Malformed::Connect => Self { status: StatusCode::METHOD_NOT_ALLOWED, grpc_status: 12, ..reply },
+            Malformed::TransferCoding => Self {
+                status: StatusCode::NOT_IMPLEMENTED,
+                grpc_status: 12,
+                ..reply
+            },
+            Malformed::Connect => Self {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                grpc_status: 12,
+                ..reply
+            },
             _ => reply,
         }
     }

@@ -3,7 +3,6 @@
 //! The order matters. Hop-by-hop headers and claims of identity go first, so that rules see what the server will see. The path
 //! is read once, and where rules read it that reading is what the server receives. Nothing is sent before the answer is there.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,15 +10,13 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
-use mixer_attributes::AttributeBag;
-use mixer_attributes::host;
 use mixer_attributes::path::{self, EncodedSlash};
+use mixer_attributes::{AttributeBag, host};
 use mixer_client::{Answer, At, Because, DecisionSample, Scope, Verdict};
-use mixer_documents::Protocol as Declared;
+use mixer_documents::{Protocol as Declared, Service};
 
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
@@ -29,6 +26,7 @@ use crate::forward::{Target, forward};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::Reply;
 use crate::routing::Routing;
+use crate::target::{address, settle_host, with_path};
 use crate::{outside, trace, upgrade};
 
 /// A response of the server, ready for the caller but for its body.
@@ -39,18 +37,30 @@ enum Passed {
 }
 
 /// Serves one request. Never fails: what goes wrong is said in the response.
-pub(crate) async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+pub(crate) async fn handle(
+    connection: Rc<Connection>,
+    mut request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let started = connection.worker.shared.clock.now();
-    let protocol = if is_grpc(request.headers()) { Protocol::Grpc } else { Protocol::Http };
+    let protocol = if is_grpc(request.headers()) {
+        Protocol::Grpc
+    } else {
+        Protocol::Http
+    };
     let destination = match connection.at {
         At::Inbound => Destination::Own,
         At::Outbound => Destination::Outside,
     };
     let mut exchange = Exchange::begin(&connection, destination, protocol, started);
-    let caller = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let caller = request
+        .headers()
+        .contains_key(header::UPGRADE)
+        .then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     Ok(match pass(&mut exchange, parts, body).await {
-        Ok(Passed::Response(response, lease)) => response.map(|body| ResponseBody::upstream(body, lease, exchange)),
+        Ok(Passed::Response(response, lease)) => {
+            response.map(|body| ResponseBody::upstream(body, lease, exchange))
+        }
         Ok(Passed::Upgraded(response, server)) => {
             if let Some(caller) = caller {
                 upgrade::join(caller, server, exchange);
@@ -68,12 +78,15 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let at = connection.at;
 
     let authority = settle_host(&mut parts)?;
-    let authority = authority.as_ref().and_then(|authority| authority.to_str().ok());
+    let authority = authority
+        .as_ref()
+        .and_then(|authority| authority.to_str().ok());
     let host = authority.and_then(host::normalize);
     if host.is_none() && authority.is_some() {
         return Err(Malformed::BadHost.into());
     }
-    let asked_upgrade = headers::strip_request(&mut parts.headers, parts.version == Version::HTTP_11)?;
+    let asked_upgrade =
+        headers::strip_request(&mut parts.headers, parts.version == Version::HTTP_11)?;
     if at == At::Inbound {
         headers::strip_identity(&mut parts.headers);
     }
@@ -83,23 +96,54 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
-    let (target, declared, keep_slash) = resolve(exchange, &routing, authority.zip(host.as_deref())).await?;
-    let service = match &exchange.destination {
-        Destination::Own => shared.config.service.as_deref(),
-        Destination::Service(upstream) => Some(&*upstream.service.name),
-        Destination::Outside => None,
-    };
-
-    let slash = if keep_slash { EncodedSlash::Keep } else { EncodedSlash::Refuse };
-    let read = path::normalize(parts.uri.path(), slash);
+    let resolved = resolve(exchange, &routing, authority.zip(host.as_deref())).await;
+    let destination = exchange.destination.clone();
+    let service = destination.name(&shared.config);
     let scope = worker.scope(at, service);
+
+    let keep = resolved
+        .as_ref()
+        .is_ok_and(|(_, service)| service.is_some_and(|service| service.keep_encoded_slash));
+    let slash = if keep {
+        EncodedSlash::Keep
+    } else {
+        EncodedSlash::Refuse
+    };
+    let read = path::normalize(parts.uri.path(), slash);
+    let time = shared.clock.wall();
+    let client_ip = client_ip(
+        connection.peer.ip(),
+        &parts.headers,
+        routing.mesh.client_ip.as_ref(),
+    );
+    if let Some(scope) = &scope {
+        exchange.standard = scope.standard_metrics;
+        let trace = trace::begin(&mut parts.headers, scope.trace_sample, &shared.random);
+        if scope.records || trace.is_some() {
+            exchange.record = Some(Box::new(Record {
+                method: parts.method.clone(),
+                target: parts.uri.path_and_query().cloned(),
+                path: read
+                    .as_ref()
+                    .ok()
+                    .map(|read| read.path.clone().into_owned()),
+                host: host.as_deref().map(str::to_owned),
+                headers: parts.headers.clone(),
+                client_ip,
+                time,
+                trace,
+                answer: None,
+                response_headers: HeaderMap::new(),
+            }));
+        }
+    }
+    let (target, declared) = resolved?;
     if let (Some(scope), Err(why)) = (&scope, &read)
         && scope.reads_path
     {
         return Err(Reply::malformed(why.to_string()));
     }
 
-    let time = shared.clock.wall();
     let head = Head {
         method: parts.method.as_str(),
         raw_path: parts.uri.path(),
@@ -108,43 +152,26 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         headers: HeaderView(&parts.headers),
         query: QueryView(parts.uri.query().unwrap_or_default()),
         cookies: CookieView(&parts.headers),
-        client_ip: client_ip(connection.peer.ip(), &parts.headers, routing.mesh.client_ip.as_ref()),
-        id: parts.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok()),
+        client_ip,
         time,
     };
     let answer = ask(exchange, scope.as_deref(), service, &head).await;
-
+    if let Some(record) = &mut exchange.record {
+        record.answer.clone_from(&answer);
+    }
     // The state may have changed while Mixer was asked: what the newest one says about paths holds.
-    let scope = worker.scope(at, service).or(scope);
-    exchange.standard = scope.as_ref().is_none_or(|scope| scope.standard_metrics);
-    let reads_path = scope.as_ref().is_some_and(|scope| scope.reads_path);
+    let reads_path = worker
+        .scope(at, service)
+        .or(scope)
+        .is_some_and(|scope| scope.reads_path);
     let rewritten = match &read {
-        Ok(read) if reads_path && *read.encoded != *parts.uri.path() => Some(with_path(&read.encoded, parts.uri.query())?),
+        Ok(read) if reads_path && *read.encoded != *parts.uri.path() => {
+            Some(with_path(&read.encoded, parts.uri.query())?)
+        }
         Err(why) if reads_path => return Err(Reply::malformed(why.to_string())),
         _ => None,
     };
-    let client_ip = head.client_ip;
-    let path = read.ok().map(|read| read.path);
-    let wanted = scope.as_ref().map(|scope| (scope.records, scope.trace_sample));
-    if let Some((records, sample)) = wanted {
-        let path = path.filter(|_| records || sample > 0.0 || trace::is_present(&parts.headers)).map(Cow::into_owned);
-        let trace = trace::begin(&mut parts.headers, sample, &shared.random);
-        if records || trace.is_some() {
-            exchange.record = Some(Box::new(Record {
-                method: parts.method.clone(),
-                target: parts.uri.path_and_query().cloned(),
-                path,
-                host: host.map(Cow::into_owned),
-                headers: parts.headers.clone(),
-                client_ip,
-                id: parts.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned),
-                time,
-                trace,
-                answer: answer.clone(),
-                response_headers: HeaderMap::new(),
-            }));
-        }
-    }
+    drop(read);
     if let Some(answer) = &answer {
         if answer.verdict == Verdict::Deny {
             return Err(Reply::denied(answer));
@@ -153,14 +180,19 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     if at == At::Inbound {
-        parts.headers.append(X_FORWARDED_FOR, connection.peer_value());
+        parts
+            .headers
+            .append(X_FORWARDED_FOR, connection.peer_value());
     }
-    let http2 = matches!(declared, Some(Declared::Http2 | Declared::Grpc))
+    let http2 = declared
+        .is_some_and(|service| matches!(service.protocol, Some(Declared::Http2 | Declared::Grpc)))
         || (parts.version == Version::HTTP_2 && exchange.protocol == Protocol::Grpc);
     let asked_upgrade = asked_upgrade.filter(|_| !http2);
     address(&mut parts, http2, authority, rewritten)?;
     if let Some(to) = &asked_upgrade {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, to.clone());
     }
     let body = if body.is_end_stream() {
@@ -169,10 +201,14 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         exchange.request_bytes = Rc::default();
         RequestBody::Streaming(body, exchange.request_bytes.clone())
     };
-    let (mut response, lease) = forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
+    let (mut response, lease) =
+        forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
 
     let upgraded = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(_), Some(to)) = (&asked_upgrade, response.headers_mut().remove(header::UPGRADE)) else {
+        let (Some(_), Some(to)) = (
+            &asked_upgrade,
+            response.headers_mut().remove(header::UPGRADE),
+        ) else {
             return Err(Reply::upstream_protocol());
         };
         Some((to, hyper::upgrade::on(&mut response)))
@@ -193,7 +229,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     *response.version_mut() = Version::HTTP_11;
     Ok(match upgraded {
         Some((to, server)) => {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(header::UPGRADE, to);
             Passed::Upgraded(response, server)
         }
@@ -201,65 +239,42 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     })
 }
 
-/// Who the request is for, as it says: the authority of its target, else its one Host header. Afterwards the Host header says
-/// the same. `None`: an HTTP/1.0 request need not say, and nobody need say more than nothing.
-fn settle_host(parts: &mut Parts) -> Result<Option<HeaderValue>, Malformed> {
-    if parts.method == Method::CONNECT {
-        return Err(Malformed::Connect);
-    }
-    // `GET admin HTTP/1.1`: a host alone is the target of CONNECT only (RFC 9112 section 3.2.3).
-    if parts.uri.scheme().is_none() && parts.uri.authority().is_some() && parts.version < Version::HTTP_2 {
-        return Err(Malformed::Target);
-    }
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = hosts.next().cloned();
-    if hosts.next().is_some() {
-        return Err(Malformed::SeveralHosts);
-    }
-    let host = match parts.uri.authority() {
-        Some(authority) => {
-            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::BadHost)?;
-            parts.headers.insert(header::HOST, host.clone());
-            Some(host)
-        }
-        None if host.is_none() && parts.version == Version::HTTP_11 => return Err(Malformed::NoHost),
-        None => host,
-    };
-    if host.as_ref().is_some_and(|host| host.to_str().is_err()) {
-        return Err(Malformed::BadHost);
-    }
-    Ok(host.filter(|host| !host.is_empty()))
-}
-
-/// Where the request goes, what is spoken there, and whether an encoded slash is kept.
-async fn resolve(
+/// Where the request goes, and the document of its service if it has one.
+async fn resolve<'r>(
     exchange: &mut Exchange,
-    routing: &Routing,
+    routing: &'r Routing,
     asked: Option<(&str, &str)>,
-) -> Result<(Target, Option<Declared>, bool), Reply> {
+) -> Result<(Target, Option<&'r Service>), Reply> {
     let worker = &exchange.connection.worker;
     if exchange.connection.at == At::Inbound {
-        let app = worker.shared.config.app.expect("an inbound listener needs --app, which was checked");
-        let own = routing.own.as_ref();
-        return Ok((
-            Target::Address(app),
-            own.and_then(|own| own.protocol),
-            own.is_some_and(|own| own.keep_encoded_slash),
-        ));
+        let app = worker
+            .shared
+            .config
+            .app
+            .expect("an inbound listener needs --app, which was checked");
+        return Ok((Target::Address(app), routing.own.as_deref()));
     }
     let (authority, host) = asked.ok_or(Malformed::NoHost)?;
     if let Some(upstream) = routing.resolve(authority) {
         exchange.destination = Destination::Service(upstream.clone());
-        return Ok((Target::Service(upstream.clone()), upstream.service.protocol, upstream.service.keep_encoded_slash));
+        return Ok((Target::Service(upstream.clone()), Some(&upstream.service)));
     }
     if !routing.mesh.outbound_allow {
         return Err(Reply::no_route(host));
     }
-    Ok((Target::Outside(outside::resolve(worker, authority, host).await?), None, false))
+    Ok((
+        Target::Outside(outside::resolve(worker, authority, host).await?),
+        None,
+    ))
 }
 
 /// Asks Mixer whether the request may pass. `None`: nobody was asked, since there is none to ask or nothing to ask about.
-async fn ask(exchange: &Exchange, scope: Option<&Scope>, service: Option<&str>, head: &Head<'_>) -> Option<Answer> {
+async fn ask(
+    exchange: &Exchange,
+    scope: Option<&Scope>,
+    service: Option<&str>,
+    head: &Head<'_>,
+) -> Option<Answer> {
     let at = exchange.connection.at;
     let client = exchange.connection.worker.shared.client.as_ref()?;
     if at == At::Outbound && scope.is_some_and(|scope| !scope.rules && !scope.quotas) {
@@ -271,51 +286,26 @@ async fn ask(exchange: &Exchange, scope: Option<&Scope>, service: Option<&str>, 
     head.fill(exchange.protocol, &mut bag);
     let answer = client.check(at, service, &bag).await;
     if answer.because != Because::Nothing {
-        client.reporter().decision(&DecisionSample { destination: service.unwrap_or_default(), answer: &answer });
+        client.reporter().decision(&DecisionSample {
+            destination: service.unwrap_or_default(),
+            answer: &answer,
+        });
     }
     Some(answer)
 }
 
-/// Turns the request's target into the form the server's protocol has for it.
-fn address(parts: &mut Parts, http2: bool, authority: Option<&str>, rewritten: Option<PathAndQuery>) -> Result<(), Reply> {
-    let asterisk = parts.uri.path() == "*";
-    if http2 {
-        parts.headers.remove(header::HOST);
-        if parts.version != Version::HTTP_2 || rewritten.is_some() || parts.uri.authority().is_none() {
-            let target = rewritten.or_else(|| parts.uri.path_and_query().cloned());
-            let mut uri = http::uri::Parts::default();
-            uri.scheme = Some(Scheme::HTTP);
-            uri.authority = Some(authority.unwrap_or("localhost").parse().map_err(|_| Malformed::BadHost)?);
-            uri.path_and_query = target.or(Some(PathAndQuery::from_static("/")));
-            parts.uri = Uri::from_parts(uri).map_err(|_| Reply::malformed("the target is malformed"))?;
-        }
-        parts.version = Version::HTTP_2;
-        return Ok(());
-    }
-    headers::join_cookies(&mut parts.headers);
-    if let Some(target) = rewritten {
-        parts.uri = target.into();
-    } else if parts.uri.authority().is_some() && !asterisk {
-        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        parts.uri = target.into();
-    }
-    parts.version = Version::HTTP_11;
-    Ok(())
-}
-
-fn with_path(encoded: &str, query: Option<&str>) -> Result<PathAndQuery, Reply> {
-    let mut target = String::with_capacity(encoded.len() + query.map_or(0, |query| query.len() + 1));
-    target.push_str(encoded);
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
-    }
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Reply::malformed("the target is malformed"))
-}
-
-fn apply(operations: &Arc<[mixer_client::HeaderOperation]>, on_response: bool, headers: &mut HeaderMap) {
-    for operation in operations.iter().filter(|operation| operation.on_response == on_response) {
-        let Ok(name) = HeaderName::from_bytes(operation.name.as_bytes()) else { continue };
+fn apply(
+    operations: &Arc<[mixer_client::HeaderOperation]>,
+    on_response: bool,
+    headers: &mut HeaderMap,
+) {
+    for operation in operations
+        .iter()
+        .filter(|operation| operation.on_response == on_response)
+    {
+        let Ok(name) = HeaderName::from_bytes(operation.name.as_bytes()) else {
+            continue;
+        };
         match operation.value.as_deref().map(HeaderValue::from_str) {
             Some(Ok(value)) => drop(headers.insert(name, value)),
             Some(Err(_)) => {}
@@ -325,12 +315,16 @@ fn apply(operations: &Arc<[mixer_client::HeaderOperation]>, on_response: bool, h
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A random UUID (version 4).
 fn request_id(high: u64, low: u64) -> HeaderValue {
-    let bits = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let bits = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76 | 0x3 << 62)
+        | 0x4 << 76
+        | 0x2 << 62;
     let mut text = [b'-'; 36];
     let mut digits = (0..32).map(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at)) as usize & 15]);
     for (at, place) in text.iter_mut().enumerate() {
@@ -343,5 +337,8 @@ fn request_id(high: u64, low: u64) -> HeaderValue {
 
 /// Whether `address` is one this proxy listens on.
 pub(crate) fn is_own(shared: &crate::shared::Shared, address: SocketAddr) -> bool {
-    shared.bound.get().is_some_and(|bound| bound.contains(&address))
+    shared
+        .bound
+        .get()
+        .is_some_and(|bound| bound.contains(&address))
 }

@@ -50,7 +50,12 @@ pub(crate) struct Addresses {
 
 impl Routing {
     /// The routing of `set`, with names resolved as far as they can be now.
-    async fn new(set: &PolicySet, own: Option<&str>, before: Option<&Routing>, clock: &Clock) -> Self {
+    async fn new(
+        set: &PolicySet,
+        own: Option<&str>,
+        before: Option<&Routing>,
+        clock: &Clock,
+    ) -> Self {
         let mut upstreams = HashMap::new();
         for service in &set.services {
             let known = before.and_then(|before| before.upstreams.get(&service.name));
@@ -72,8 +77,15 @@ impl Routing {
             };
             upstreams.insert(service.name.clone(), Arc::new(upstream));
         }
-        let own = own.and_then(|name| set.services.iter().find(|service| &*service.name == name)).cloned();
-        Self { mesh: set.mesh.clone(), own, directory: Directory::new(set.services.iter().cloned()), upstreams }
+        let own = own
+            .and_then(|name| set.services.iter().find(|service| &*service.name == name))
+            .cloned();
+        Self {
+            mesh: set.mesh.clone(),
+            own,
+            directory: Directory::new(set.services.iter().cloned()),
+            upstreams,
+        }
     }
 
     /// The service that `authority` means.
@@ -97,7 +109,10 @@ impl Upstream {
                 Endpoint::Address(address) => list.push(*address),
                 Endpoint::Dns(name, port) => {
                     let key = format!("{name}:{port}");
-                    match clock.within(RESOLVE_FOR, lookup_host((name.as_str(), *port))).await {
+                    match clock
+                        .within(RESOLVE_FOR, lookup_host((name.as_str(), *port)))
+                        .await
+                    {
                         Some(Ok(found)) => {
                             let mut found: Vec<SocketAddr> = found.collect();
                             found.sort_unstable();
@@ -117,13 +132,19 @@ impl Upstream {
     }
 
     fn has_names(&self) -> bool {
-        self.service.endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Dns(..)))
+        self.service
+            .endpoints
+            .iter()
+            .any(|endpoint| matches!(endpoint, Endpoint::Dns(..)))
     }
 }
 
 impl Addresses {
     pub(crate) fn new(list: Vec<SocketAddr>) -> Self {
-        Self { list: ArcSwap::from_pointee(list), next: AtomicUsize::new(0) }
+        Self {
+            list: ArcSwap::from_pointee(list),
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// The address whose turn it is, and how many there are.
@@ -142,25 +163,38 @@ impl Addresses {
     }
 
     fn continued(&self) -> Self {
-        Self { list: ArcSwap::new(self.list.load_full()), next: AtomicUsize::new(self.next.load(Ordering::Relaxed)) }
+        Self {
+            list: ArcSwap::new(self.list.load_full()),
+            next: AtomicUsize::new(self.next.load(Ordering::Relaxed)),
+        }
     }
 }
 
 /// Loads `documents` and puts their routing into force; on failure the one before stays, and the reason is kept.
 async fn put_in_force(shared: &Shared, documents: &[String]) {
-    let named = documents.iter().enumerate().map(|(at, text)| (format!("watch/{at}.yaml"), text.clone())).collect::<Vec<_>>();
+    let named = documents
+        .iter()
+        .enumerate()
+        .map(|(at, text)| (format!("watch/{at}.yaml"), text.clone()))
+        .collect::<Vec<_>>();
     // Compiling is quick, but not so quick that connections should wait for it.
-    let loaded = tokio::task::spawn_blocking(move || mixer_documents::load(Sources::from_texts(named))).await;
+    let loaded =
+        tokio::task::spawn_blocking(move || mixer_documents::load(Sources::from_texts(named)))
+            .await;
     match loaded {
         Ok(Ok(set)) => adopt(shared, &set).await,
         Ok(Err(problems)) => {
             let problem = problems.lines().join("\n");
-            tracing::error!("the documents Mixer sent cannot be used, the ones before stay in force:\n{problem}");
+            tracing::error!(
+                "the documents Mixer sent cannot be used, the ones before stay in force:\n{problem}"
+            );
             shared.routing_problem.store(Some(Arc::new(problem)));
         }
         Err(panic) => {
             tracing::error!("loading the documents Mixer sent failed: {panic}");
-            shared.routing_problem.store(Some(Arc::new(panic.to_string())));
+            shared
+                .routing_problem
+                .store(Some(Arc::new(panic.to_string())));
         }
     }
 }
@@ -168,7 +202,13 @@ async fn put_in_force(shared: &Shared, documents: &[String]) {
 /// Puts the routing of `set` into force.
 pub(crate) async fn adopt(shared: &Shared, set: &PolicySet) {
     let before = shared.routing.load_full();
-    let routing = Routing::new(set, shared.config.service.as_deref(), before.as_deref(), &shared.clock).await;
+    let routing = Routing::new(
+        set,
+        shared.config.service.as_deref(),
+        before.as_deref(),
+        &shared.clock,
+    )
+    .await;
     shared.routing.store(Some(Arc::new(routing)));
     shared.routing_problem.store(None);
     shared.routed.send_replace(true);
@@ -198,7 +238,11 @@ pub(crate) async fn keep_resolving(shared: Arc<Shared>) {
     loop {
         shared.clock.sleep(RESOLVE_EVERY).await;
         let routing = shared.routing.load_full();
-        for upstream in routing.iter().flat_map(|routing| routing.upstreams()).filter(|upstream| upstream.has_names()) {
+        for upstream in routing
+            .iter()
+            .flat_map(|routing| routing.upstreams())
+            .filter(|upstream| upstream.has_names())
+        {
             upstream.resolve(&shared.clock).await;
         }
     }

@@ -40,8 +40,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, clock: Clock, random: Arc<Random>, client: Option<Client>, workers: usize) -> Self {
-        let own_workload = config.service.as_deref().map_or("unknown", workload_of).to_owned();
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        random: Arc<Random>,
+        client: Option<Client>,
+        workers: usize,
+    ) -> Self {
+        let own_workload = config
+            .service
+            .as_deref()
+            .map_or("unknown", workload_of)
+            .to_owned();
         Self {
             config,
             clock,
@@ -69,6 +79,8 @@ impl Shared {
 
     /// Whether a request can be decided and routed: the first state came, and its documents were understood.
     pub(crate) fn ready(&self) -> bool {
-        self.routing.load().is_some() && self.client.as_ref().is_none_or(Client::ready) && !self.drain.has_begun()
+        self.routing.load().is_some()
+            && self.client.as_ref().is_none_or(Client::ready)
+            && !self.drain.has_begun()
     }
 }

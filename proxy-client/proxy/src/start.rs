@@ -46,7 +46,11 @@ pub enum StartError {
     /// A port cannot be had.
     #[error("cannot listen on {address} ({purpose}): {error}")]
     #[allow(missing_docs)]
-    Listen { purpose: &'static str, address: SocketAddr, error: std::io::Error },
+    Listen {
+        purpose: &'static str,
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     /// The system gives no thread or no event queue.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -85,10 +89,18 @@ impl Proxy {
         let inbound = listen("inbound", config.inbound)?;
         let outbound = listen("outbound", config.outbound)?;
         let admin = listen("admin", config.admin)?;
-        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let (inbound_at, outbound_at, admin_at) = (address(&inbound), address(&outbound), address(&admin));
+        let address = |listener: &Option<TcpListener>| {
+            listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok())
+        };
+        let (inbound_at, outbound_at, admin_at) =
+            (address(&inbound), address(&outbound), address(&admin));
 
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
         let tasks = Tasks::on(runtime.handle().clone());
         let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
         let workers = match config.workers {
@@ -96,7 +108,9 @@ impl Proxy {
             workers => workers,
         };
         let shared = Arc::new(Shared::new(config, clock, random, client, workers));
-        let _ = shared.bound.set([inbound_at, outbound_at].into_iter().flatten().collect());
+        let _ = shared
+            .bound
+            .set([inbound_at, outbound_at].into_iter().flatten().collect());
 
         let ending = Ending::default();
         let stop = CancellationToken::new();
@@ -108,11 +122,35 @@ impl Proxy {
             threads.push(start_worker(number, &shared, receiver, &stop)?);
         }
         let (tell, ended) = oneshot::channel();
-        let listeners = [(At::Inbound, inbound), (At::Outbound, outbound)].into_iter().filter_map(|(at, l)| Some((at, l?))).collect();
-        let control = ControlThread { shared: shared.clone(), tasks, listeners, handed, admin, documents, ending: ending.clone(), stop };
+        let listeners = [(At::Inbound, inbound), (At::Outbound, outbound)]
+            .into_iter()
+            .filter_map(|(at, l)| Some((at, l?)))
+            .collect();
+        let control = ControlThread {
+            shared: shared.clone(),
+            tasks,
+            listeners,
+            handed,
+            admin,
+            documents,
+            ending: ending.clone(),
+            stop,
+        };
         let thread = std::thread::Builder::new().name("proxy-control".to_owned());
-        threads.push(thread.spawn(move || control.run(runtime, tell)).map_err(StartError::Thread)?);
-        Ok(Running { inbound: inbound_at, outbound: outbound_at, admin: admin_at, shared, ending, threads, ended: Some(ended) })
+        threads.push(
+            thread
+                .spawn(move || control.run(runtime, tell))
+                .map_err(StartError::Thread)?,
+        );
+        Ok(Running {
+            inbound: inbound_at,
+            outbound: outbound_at,
+            admin: admin_at,
+            shared,
+            ending,
+            threads,
+            ended: Some(ended),
+        })
     }
 }
 
@@ -171,29 +209,70 @@ impl Drop for Running {
     }
 }
 
-fn listen(purpose: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
-    let Some(address) = address else { return Ok(None) };
-    accept::bind(address).map(Some).map_err(|error| StartError::Listen { purpose, address, error })
+fn listen(
+    purpose: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    accept::bind(address)
+        .map(Some)
+        .map_err(|error| StartError::Listen {
+            purpose,
+            address,
+            error,
+        })
 }
 
 fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
-    let set = Sources::read(paths).and_then(mixer_documents::load).map_err(StartError::Documents)?;
-    let enforced = set.policies.iter().find(|policy| policy.mode == Mode::Enforce);
+    let set = Sources::read(paths)
+        .and_then(mixer_documents::load)
+        .map_err(StartError::Documents)?;
+    let enforced = set
+        .policies
+        .iter()
+        .find(|policy| policy.mode == Mode::Enforce);
     match enforced {
-        Some(policy) => Err(StartError::NeedsMixer(format!("the policy {:?}", &*policy.name))),
+        Some(policy) => Err(StartError::NeedsMixer(format!(
+            "the policy {:?}",
+            &*policy.name
+        ))),
         None => Ok(set),
     }
 }
 
-fn start_client(config: &Config, clock: &Clock, random: &Arc<Random>, tasks: &Tasks, runtime: &Handle) -> Option<Client> {
-    let Control::Mixer(mixer) = &config.control else { return None };
-    let instance = format!("{}-{:016x}", config.service.as_deref().unwrap_or("outbound"), random.next());
+fn start_client(
+    config: &Config,
+    clock: &Clock,
+    random: &Arc<Random>,
+    tasks: &Tasks,
+    runtime: &Handle,
+) -> Option<Client> {
+    let Control::Mixer(mixer) = &config.control else {
+        return None;
+    };
+    let instance = format!(
+        "{}-{:016x}",
+        config.service.as_deref().unwrap_or("outbound"),
+        random.next()
+    );
     let mut client = mixer_client::Config::new(mixer.clone(), instance);
     // Two tries, and what the second needs to fail in time to say so.
-    (client.total_timeout, client.try_timeout) = (config.limits.check, config.limits.check.mul_f64(0.4));
+    (client.total_timeout, client.try_timeout) =
+        (config.limits.check, config.limits.check.mul_f64(0.4));
     if let Some(service) = &config.service {
-        client.inbound.set(name::DESTINATION_SERVICE, OwnedValue::String(service.clone()));
-        set_if(&mut client.inbound, name::DESTINATION_NAMESPACE, config.own_namespace().map(|n| OwnedValue::String(n.to_owned())));
+        client.inbound.set(
+            name::DESTINATION_SERVICE,
+            OwnedValue::String(service.clone()),
+        );
+        set_if(
+            &mut client.inbound,
+            name::DESTINATION_NAMESPACE,
+            config
+                .own_namespace()
+                .map(|n| OwnedValue::String(n.to_owned())),
+        );
         let labels = (!config.labels.is_empty()).then(|| OwnedValue::Map(config.labels.clone()));
         set_if(&mut client.inbound, name::DESTINATION_LABELS, labels);
     }
@@ -213,11 +292,17 @@ fn start_worker(
     accepted: mpsc::Receiver<worker::Accepted>,
     stop: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
-    let (shared, counters, stop) = (shared.clone(), shared.counters[number].clone(), stop.clone());
+    let (shared, counters, stop) = (
+        shared.clone(),
+        shared.counters[number].clone(),
+        stop.clone(),
+    );
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let work = move || {
         // A local runtime cannot be made elsewhere and moved here.
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
                 let _ = tell.send(Ok(()));
@@ -226,11 +311,16 @@ fn start_worker(
             Err(error) => drop(tell.send(Err(error))),
         }
     };
-    let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(work).map_err(StartError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name(format!("proxy-{number}"))
+        .spawn(work)
+        .map_err(StartError::Thread)?;
     match told.recv() {
         Ok(Ok(())) => Ok(thread),
         Ok(Err(error)) => Err(StartError::Thread(error)),
-        Err(_) => Err(StartError::Thread(std::io::Error::other("the thread ended at once"))),
+        Err(_) => Err(StartError::Thread(std::io::Error::other(
+            "the thread ended at once",
+        ))),
     }
 }
 
@@ -259,7 +349,16 @@ impl ControlThread {
     }
 
     async fn control(self) -> usize {
-        let Self { shared, tasks, listeners, handed, admin, documents, ending, stop } = self;
+        let Self {
+            shared,
+            tasks,
+            listeners,
+            handed,
+            admin,
+            documents,
+            ending,
+            stop,
+        } = self;
         let clock = shared.clock.clone();
         if let Some(set) = documents {
             routing::adopt(&shared, &set).await;
@@ -275,7 +374,10 @@ impl ControlThread {
         for (at, listener) in listeners {
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    accepting.spawn_until_stop("accept", accept::run(listener, at, shared.clone(), handed.clone()));
+                    accepting.spawn_until_stop(
+                        "accept",
+                        accept::run(listener, at, shared.clone(), handed.clone()),
+                    );
                 }
                 Err(error) => tracing::error!("cannot wait for connections: {error}"),
             }
@@ -284,9 +386,16 @@ impl ControlThread {
 
         ending.gracefully.cancelled().await;
         let _ = accepting.shutdown(&clock, JOIN).await;
-        let cut = shared.drain.finish(&clock, shared.config.limits.drain).await;
+        let cut = shared
+            .drain
+            .finish(&clock, shared.config.limits.drain)
+            .await;
         if cut > 0 {
-            tracing::warn!(connections = cut, "cut after {:?}", shared.config.limits.drain);
+            tracing::warn!(
+                connections = cut,
+                "cut after {:?}",
+                shared.config.limits.drain
+            );
         }
         stop.cancel();
         if let Some(client) = &shared.client {

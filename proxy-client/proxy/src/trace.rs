@@ -29,16 +29,28 @@ struct Caller {
 /// becomes its child.
 pub(crate) fn begin(headers: &mut HeaderMap, sample: f64, random: &Random) -> Option<TraceContext> {
     let (w3c, single, multiple) = (traceparent(headers), b3(headers), b3_headers(headers));
-    let caller = [w3c, single, multiple].into_iter().flatten().next().unwrap_or_default();
+    let caller = [w3c, single, multiple]
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_default();
     if caller.sampled == Some(false) || (caller.sampled.is_none() && sample <= 0.0) {
         return None;
     }
     let sampled = caller.sampled.unwrap_or_else(|| random.unit() < sample);
     let (trace_id, parent_id) = match caller.ids {
         Some((trace, span)) => (trace, Some(span)),
-        None => ((u128::from(random.next()) << 64 | u128::from(random.next())).max(1), None),
+        None => (
+            (u128::from(random.next()) << 64 | u128::from(random.next())).max(1),
+            None,
+        ),
     };
-    let span = TraceContext { trace_id, span_id: random.next().max(1), parent_id, shared: false };
+    let span = TraceContext {
+        trace_id,
+        span_id: random.next().max(1),
+        parent_id,
+        shared: false,
+    };
     let new = caller.ids.is_none();
     if w3c.is_some() || new {
         headers.insert(TRACEPARENT, write_traceparent(&span, sampled));
@@ -55,34 +67,41 @@ pub(crate) fn begin(headers: &mut HeaderMap, sample: f64, random: &Random) -> Op
                 None => headers.remove(PARENT_ID),
             };
         }
-        headers.insert(SAMPLED, HeaderValue::from_static(if sampled { "1" } else { "0" }));
+        headers.insert(
+            SAMPLED,
+            HeaderValue::from_static(if sampled { "1" } else { "0" }),
+        );
     }
     sampled.then_some(span)
-}
-
-/// Whether a request may be part of a trace.
-pub(crate) fn is_present(headers: &HeaderMap) -> bool {
-    [TRACEPARENT, B3, SAMPLED, TRACE_ID, FLAGS].iter().any(|name| headers.contains_key(name))
 }
 
 /// W3C Trace Context section 3.2: `00-{32 hex}-{16 hex}-{2 hex}`; later versions may be longer.
 fn traceparent(headers: &HeaderMap) -> Option<Caller> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?.trim();
     let parts: Vec<&str> = text.splitn(5, '-').collect();
-    let [version, trace, span, flags, ..] = parts[..] else { return None };
+    let [version, trace, span, flags, ..] = parts[..] else {
+        return None;
+    };
     let version = fixed_hex(version, 2)?;
     if version == 0xff || (version == 0 && parts.len() != 4) {
         return None;
     }
     let flags = fixed_hex(flags, 2)?;
-    Some(Caller { ids: ids(fixed_hex(trace, 32)?, fixed_hex(span, 16)?), sampled: Some(flags & 1 == 1) }).filter(|c| c.ids.is_some())
+    Some(Caller {
+        ids: ids(fixed_hex(trace, 32)?, fixed_hex(span, 16)?),
+        sampled: Some(flags & 1 == 1),
+    })
+    .filter(|c| c.ids.is_some())
 }
 
 /// B3 in one header: `{trace}-{span}[-{sampling}[-{parent}]]`, or a sampling state alone.
 fn b3(headers: &HeaderMap) -> Option<Caller> {
     let text = headers.get(B3)?.to_str().ok()?.trim();
     if text.len() == 1 {
-        return Some(Caller { ids: None, sampled: Some(sampling(text)?) });
+        return Some(Caller {
+            ids: None,
+            sampled: Some(sampling(text)?),
+        });
     }
     let mut parts = text.split('-');
     let (trace, span) = (b3_trace(parts.next()?)?, fixed_hex(parts.next()?, 16)?);
@@ -90,14 +109,29 @@ fn b3(headers: &HeaderMap) -> Option<Caller> {
         Some(state) => Some(sampling(state)?),
         None => None,
     };
-    Some(Caller { ids: ids(trace, span), sampled }).filter(|caller| caller.ids.is_some())
+    Some(Caller {
+        ids: ids(trace, span),
+        sampled,
+    })
+    .filter(|caller| caller.ids.is_some())
 }
 
 fn b3_headers(headers: &HeaderMap) -> Option<Caller> {
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let text = |name: &HeaderName| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+    };
     let debug = text(&FLAGS) == Some("1");
-    let sampled = if debug { Some(true) } else { text(&SAMPLED).and_then(sampling) };
-    let both = text(&TRACE_ID).and_then(b3_trace).zip(text(&SPAN_ID).and_then(|span| fixed_hex(span, 16)));
+    let sampled = if debug {
+        Some(true)
+    } else {
+        text(&SAMPLED).and_then(sampling)
+    };
+    let both = text(&TRACE_ID)
+        .and_then(b3_trace)
+        .zip(text(&SPAN_ID).and_then(|span| fixed_hex(span, 16)));
     let ids = both.and_then(|(trace, span)| ids(trace, span));
     (ids.is_some() || sampled.is_some()).then_some(Caller { ids, sampled })
 }
@@ -148,7 +182,11 @@ fn write_b3(span: &TraceContext, sampled: bool) -> HeaderValue {
 /// B3 ids of 64 bits stay as short as they came.
 fn trace_id_value(trace: u128) -> HeaderValue {
     let digits = hex128(trace);
-    ascii(if trace >> 64 == 0 { &digits[16..] } else { &digits })
+    ascii(if trace >> 64 == 0 {
+        &digits[16..]
+    } else {
+        &digits
+    })
 }
 
 fn ascii(text: &[u8]) -> HeaderValue {
@@ -170,33 +208,72 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     fn text(headers: &HeaderMap, name: &str) -> String {
-        headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+            .unwrap_or_default()
     }
 
-    const W3C: (&str, &str) = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    const W3C: (&str, &str) = (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    );
 
     #[test]
     fn a_callers_trace_is_continued_in_the_format_it_came_in() {
         let random = Random::from_seed(1);
         let mut headers = map(&[W3C]);
         let span = begin(&mut headers, 0.0, &random).unwrap();
-        assert_eq!((span.trace_id, span.parent_id), (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, Some(0xb7ad_6b71_6920_3331)));
-        assert_eq!(text(&headers, "traceparent"), format!("00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", span.span_id));
+        assert_eq!(
+            (span.trace_id, span.parent_id),
+            (
+                0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
+                Some(0xb7ad_6b71_6920_3331)
+            )
+        );
+        assert_eq!(
+            text(&headers, "traceparent"),
+            format!(
+                "00-0af7651916cd43dd8448eb211c80319c-{:016x}-01",
+                span.span_id
+            )
+        );
         assert_eq!(headers.len(), 1);
 
-        let mut headers = map(&[("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90")]);
+        let mut headers = map(&[(
+            "b3",
+            "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90",
+        )]);
         let span = begin(&mut headers, 0.0, &random).unwrap();
-        let b3 = format!("80f198ee56343ba864fe8b2a57d3eff7-{:016x}-1-e457b5a2e4d86bd1", span.span_id);
+        let b3 = format!(
+            "80f198ee56343ba864fe8b2a57d3eff7-{:016x}-1-e457b5a2e4d86bd1",
+            span.span_id
+        );
         assert_eq!((text(&headers, "b3"), headers.len()), (b3, 1));
 
-        let mut headers = map(&[("x-b3-traceid", "64fe8b2a57d3eff7"), ("x-b3-spanid", "e457b5a2e4d86bd1"), ("x-b3-sampled", "1")]);
+        let mut headers = map(&[
+            ("x-b3-traceid", "64fe8b2a57d3eff7"),
+            ("x-b3-spanid", "e457b5a2e4d86bd1"),
+            ("x-b3-sampled", "1"),
+        ]);
         let span = begin(&mut headers, 0.0, &random).unwrap();
         assert_eq!(text(&headers, "x-b3-traceid"), "64fe8b2a57d3eff7");
-        assert_eq!(text(&headers, "x-b3-spanid"), format!("{:016x}", span.span_id));
+        assert_eq!(
+            text(&headers, "x-b3-spanid"),
+            format!("{:016x}", span.span_id)
+        );
         assert_eq!(text(&headers, "x-b3-parentspanid"), "e457b5a2e4d86bd1");
     }
 
@@ -206,11 +283,21 @@ mod tests {
         let mut headers = HeaderMap::new();
         let root = begin(&mut headers, 1.0, &random).unwrap();
         assert_eq!(root.parent_id, None);
-        for forwarded in [&["traceparent"][..], &["x-b3-traceid", "x-b3-spanid", "x-b3-sampled"]] {
-            let mut next: HeaderMap =
-                headers.iter().filter(|(name, _)| forwarded.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect();
+        for forwarded in [
+            &["traceparent"][..],
+            &["x-b3-traceid", "x-b3-spanid", "x-b3-sampled"],
+        ] {
+            let mut next: HeaderMap = headers
+                .iter()
+                .filter(|(name, _)| forwarded.contains(&name.as_str()))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect();
             let child = begin(&mut next, 0.0, &random).unwrap();
-            assert_eq!((child.trace_id, child.parent_id), (root.trace_id, Some(root.span_id)), "{forwarded:?}");
+            assert_eq!(
+                (child.trace_id, child.parent_id),
+                (root.trace_id, Some(root.span_id)),
+                "{forwarded:?}"
+            );
         }
     }
 
@@ -218,7 +305,10 @@ mod tests {
     fn a_decision_not_to_sample_is_kept_and_passed_on() {
         let random = Random::from_seed(3);
         for pairs in [
-            [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")],
+            [(
+                "traceparent",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+            )],
             [("b3", "0")],
             [("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0")],
             [("x-b3-sampled", "0")],
@@ -253,14 +343,28 @@ mod tests {
     #[test]
     fn what_is_no_context_starts_a_new_trace() {
         for value in [
-            "", "00", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01", "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "",
+            "00",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
             let mut headers = map(&[("traceparent", value)]);
-            assert_eq!(begin(&mut headers, 1.0, &Random::from_seed(6)).unwrap().parent_id, None, "{value}");
+            assert_eq!(
+                begin(&mut headers, 1.0, &Random::from_seed(6))
+                    .unwrap()
+                    .parent_id,
+                None,
+                "{value}"
+            );
         }
-        let later = map(&[("traceparent", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more")]);
+        let later = map(&[(
+            "traceparent",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        )]);
         assert!(traceparent(&later).is_some());
     }
 }

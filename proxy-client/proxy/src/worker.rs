@@ -64,7 +64,10 @@ impl Worker {
             let newest = news.borrow_and_update().clone();
             watched.newest = newest;
         }
-        watched.newest.as_ref().map(|state| state.scope(at, service).clone())
+        watched
+            .newest
+            .as_ref()
+            .map(|state| state.scope(at, service).clone())
     }
 
     /// Services and mesh; `None` before the first state.
@@ -80,11 +83,17 @@ impl Worker {
                 && now.since(since) > idle
             {
                 // Twice the time: it did not end gracefully either.
-                connection.end(if now.since(since) > idle + SWEEP { Ending::Now } else { Ending::Gracefully });
+                connection.end(if now.since(since) > idle + SWEEP {
+                    Ending::Now
+                } else {
+                    Ending::Gracefully
+                });
             }
         }
         self.pool.sweep(now);
-        self.outside.borrow_mut().retain(|_, (_, until)| *until > now);
+        self.outside
+            .borrow_mut()
+            .retain(|_, (_, until)| *until > now);
     }
 
     fn drain(&self) {
@@ -95,16 +104,30 @@ impl Worker {
     }
 
     fn take(self: &Rc<Self>, accepted: Accepted) {
-        let Accepted { at, stream, peer, guard } = accepted;
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
-        let Ok(local) = stream.local_addr() else { return };
+        let Accepted {
+            at,
+            stream,
+            peer,
+            guard,
+        } = accepted;
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            return;
+        };
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
         let connection = Connection::new(self.clone(), at, peer, local, guard);
         if self.draining.get() {
             connection.end(Ending::Gracefully);
         }
         let key = Rc::as_ptr(&connection).addr();
-        self.connections.borrow_mut().insert(key, connection.clone());
-        let registered = Registered { worker: self.clone(), key };
+        self.connections
+            .borrow_mut()
+            .insert(key, connection.clone());
+        let registered = Registered {
+            worker: self.clone(),
+            key,
+        };
         spawn(async move {
             connection::serve(connection, stream).await;
             drop(registered);
@@ -139,7 +162,11 @@ pub(crate) fn run(
     let news = shared.client.as_ref().map(|client| client.state());
     let newest = news.as_ref().and_then(|news| news.borrow().clone());
     let worker = Rc::new(Worker {
-        pool: Rc::new(Pool::new(shared.config.limits.clone(), shared.clock.clone(), counters.clone())),
+        pool: Rc::new(Pool::new(
+            shared.config.limits.clone(),
+            shared.clock.clone(),
+            counters.clone(),
+        )),
         no_bytes: Rc::new(Cell::new(0)),
         outside: RefCell::new(HashMap::new()),
         state: RefCell::new(Watched { news, newest }),

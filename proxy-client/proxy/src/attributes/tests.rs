@@ -16,7 +16,13 @@ fn value(text: &str) -> Entry<'_> {
 
 #[test]
 fn repeated_headers_join_and_what_is_no_text_is_an_error_to_read() {
-    let headers = map(&[("accept", b"a"), ("accept", b"b"), ("x-raw", b"\xff"), ("cookie", b"a=1"), ("cookie", b"b=2")]);
+    let headers = map(&[
+        ("accept", b"a"),
+        ("accept", b"b"),
+        ("x-raw", b"\xff"),
+        ("cookie", b"a=1"),
+        ("cookie", b"b=2"),
+    ]);
     let view = HeaderView(&headers);
     assert_eq!(view.lookup("accept"), value("a, b"));
     assert_eq!(view.lookup("cookie"), value("a=1; b=2"));
@@ -24,7 +30,11 @@ fn repeated_headers_join_and_what_is_no_text_is_an_error_to_read() {
     assert_eq!(view.lookup("Accept"), Entry::Absent);
     assert_eq!(view.lookup("none"), Entry::Absent);
     assert_eq!(view.lookup("not a name"), Entry::Absent);
-    let names: Vec<_> = view.entries().into_iter().map(|(name, _)| name.into_owned()).collect();
+    let names: Vec<_> = view
+        .entries()
+        .into_iter()
+        .map(|(name, _)| name.into_owned())
+        .collect();
     assert_eq!(names, ["accept", "cookie", "x-raw"]);
 }
 
@@ -70,9 +80,17 @@ fn cookies_are_split_across_headers_and_twice_is_ambiguous() {
 
 #[test]
 fn the_client_is_found_from_the_right_through_trusted_proxies_only() {
-    let rule = ClientIp { header: "x-forwarded-for".to_owned(), trusted: vec![("10.0.0.0".parse().unwrap(), 8)] };
+    let rule = ClientIp {
+        header: "x-forwarded-for".to_owned(),
+        trusted: vec![("10.0.0.0".parse().unwrap(), 8)],
+    };
     let found = |peer: &str, header: &'static [u8]| {
-        client_ip(peer.parse().unwrap(), &map(&[("x-forwarded-for", header)]), Some(&rule)).map(|ip| ip.to_string())
+        client_ip(
+            peer.parse().unwrap(),
+            &map(&[("x-forwarded-for", header)]),
+            Some(&rule),
+        )
+        .map(|ip| ip.to_string())
     };
     let table: [(&str, &'static [u8], Option<&str>); 10] = [
         ("192.0.2.1", b"1.1.1.1", Some("192.0.2.1")),
@@ -87,12 +105,29 @@ fn the_client_is_found_from_the_right_through_trusted_proxies_only() {
         ("10.0.0.1", b"2001:db8::2", Some("2001:db8::2")),
     ];
     for (peer, header, client) in table {
-        assert_eq!(found(peer, header).as_deref(), client, "{peer} {}", header.escape_ascii());
+        assert_eq!(
+            found(peer, header).as_deref(),
+            client,
+            "{peer} {}",
+            header.escape_ascii()
+        );
     }
-    let two = map(&[("x-forwarded-for", b"1.1.1.1"), ("x-forwarded-for", b"2.2.2.2, 10.0.0.7")]);
-    assert_eq!(client_ip("10.0.0.1".parse().unwrap(), &two, Some(&rule)), "2.2.2.2".parse().ok());
-    assert_eq!(client_ip("10.0.0.1".parse().unwrap(), &HeaderMap::new(), Some(&rule)), "10.0.0.1".parse().ok());
-    assert_eq!(client_ip("10.0.0.1".parse().unwrap(), &two, None), "10.0.0.1".parse().ok());
+    let two = map(&[
+        ("x-forwarded-for", b"1.1.1.1"),
+        ("x-forwarded-for", b"2.2.2.2, 10.0.0.7"),
+    ]);
+    assert_eq!(
+        client_ip("10.0.0.1".parse().unwrap(), &two, Some(&rule)),
+        "2.2.2.2".parse().ok()
+    );
+    assert_eq!(
+        client_ip("10.0.0.1".parse().unwrap(), &HeaderMap::new(), Some(&rule)),
+        "10.0.0.1".parse().ok()
+    );
+    assert_eq!(
+        client_ip("10.0.0.1".parse().unwrap(), &two, None),
+        "10.0.0.1".parse().ok()
+    );
 }
 
 #[test]

@@ -29,9 +29,23 @@ pub(crate) struct Lent {
     pool: Rc<Pool>,
 }
 
-pub(super) async fn take(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr, fresh: bool) -> Result<Lent, ConnectError> {
-    let lent = |sender, reused| Lent { sender, reused, server: server.clone(), pool: pool.clone() };
-    while let Some((sender, _)) = if fresh { None } else { server.http1.0.borrow_mut().pop() } {
+pub(super) async fn take(
+    pool: &Rc<Pool>,
+    server: &Rc<Server>,
+    address: SocketAddr,
+    fresh: bool,
+) -> Result<Lent, ConnectError> {
+    let lent = |sender, reused| Lent {
+        sender,
+        reused,
+        server: server.clone(),
+        pool: pool.clone(),
+    };
+    while let Some((sender, _)) = if fresh {
+        None
+    } else {
+        server.http1.0.borrow_mut().pop()
+    } {
         if sender.is_ready() {
             return Ok(lent(sender, true));
         }

@@ -48,7 +48,12 @@ pub(crate) struct Stream {
     pub(super) reused: bool,
 }
 
-pub(super) async fn take(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr, fresh: bool) -> Result<Stream, ConnectError> {
+pub(super) async fn take(
+    pool: &Rc<Pool>,
+    server: &Rc<Server>,
+    address: SocketAddr,
+    fresh: bool,
+) -> Result<Stream, ConnectError> {
     let shared = &server.http2;
     let mut fresh = fresh;
     loop {
@@ -82,7 +87,11 @@ pub(super) async fn take(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAd
     }
 }
 
-async fn open(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr) -> Result<Rc<Connection>, ConnectError> {
+async fn open(
+    pool: &Rc<Pool>,
+    server: &Rc<Server>,
+    address: SocketAddr,
+) -> Result<Rc<Connection>, ConnectError> {
     let stream = pool.connect(address).await?;
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
@@ -102,13 +111,16 @@ async fn open(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr) -> Resu
         since: Cell::new(pool.clock.now()),
         clock: pool.clock.clone(),
     });
-    let (server, held): (Weak<Server>, Weak<Connection>) = (Rc::downgrade(server), Rc::downgrade(&connection));
+    let (server, held): (Weak<Server>, Weak<Connection>) =
+        (Rc::downgrade(server), Rc::downgrade(&connection));
     spawn(async move {
         let mut http = pin!(http);
         let result = poll_fn(|context| {
             let done = http.as_mut().poll(context);
             if let Some(connection) = held.upgrade() {
-                connection.most.set(Pin::get_mut(http.as_mut()).current_max_send_streams());
+                connection
+                    .most
+                    .set(Pin::get_mut(http.as_mut()).current_max_send_streams());
             }
             done
         });
@@ -116,7 +128,11 @@ async fn open(pool: &Rc<Pool>, server: &Rc<Server>, address: SocketAddr) -> Resu
             tracing::debug!(%address, "connection to server ended: {error}");
         }
         if let Some(server) = server.upgrade() {
-            server.http2.connections.borrow_mut().retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
+            server
+                .http2
+                .connections
+                .borrow_mut()
+                .retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
         }
     });
     Ok(connection)
@@ -126,16 +142,28 @@ impl Shared {
     /// A connection with a free stream; with `most` connections open, the one with the fewest streams.
     fn available(&self, most: usize) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
-        let open = || connections.iter().filter(|connection| !connection.sender.is_closed());
+        let open = || {
+            connections
+                .iter()
+                .filter(|connection| !connection.sender.is_closed())
+        };
         let free = open().find(|connection| connection.streams.get() < connection.most.get());
-        free.or_else(|| if connections.len() >= most { open().min_by_key(|connection| connection.streams.get()) } else { None }).cloned()
+        free.or_else(|| {
+            if connections.len() >= most {
+                open().min_by_key(|connection| connection.streams.get())
+            } else {
+                None
+            }
+        })
+        .cloned()
     }
 
     /// Closes what was unused longer than `age`; how many are left.
     pub(super) fn sweep(&self, now: Instant, age: Duration) -> usize {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| {
-            !connection.sender.is_closed() && (connection.streams.get() > 0 || now.since(connection.since.get()) <= age)
+            !connection.sender.is_closed()
+                && (connection.streams.get() > 0 || now.since(connection.since.get()) <= age)
         });
         connections.len()
     }
@@ -162,7 +190,11 @@ impl Stream {
     fn new(connection: Rc<Connection>) -> Self {
         connection.streams.set(connection.streams.get() + 1);
         let (sender, reused) = (connection.sender.clone(), connection.used.replace(true));
-        Self { connection, sender, reused }
+        Self {
+            connection,
+            sender,
+            reused,
+        }
     }
 
     pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
@@ -172,7 +204,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.connection.streams.set(self.connection.streams.get() - 1);
+        self.connection
+            .streams
+            .set(self.connection.streams.get() - 1);
         self.connection.since.set(self.connection.clock.now());
     }
 }

@@ -14,7 +14,10 @@ async fn health_follows_what_the_proxy_knows() {
     assert_eq!(status(&send(admin, get("/healthz/live", "")).await), 200);
     assert_eq!(status(&send(admin, get("/healthz/ready", "")).await), 503);
     let (_mixer, _app, proxy) = shop(mixer).await;
-    assert_eq!(status(&send(proxy.admin().unwrap(), get("/healthz/ready", "")).await), 200);
+    assert_eq!(
+        status(&send(proxy.admin().unwrap(), get("/healthz/ready", "")).await),
+        200
+    );
 }
 
 #[tokio::test]
@@ -24,14 +27,20 @@ async fn metrics_count_requests_and_calls() {
         send(proxy.inbound().unwrap(), get("/", "")).await;
     }
     let metrics = send(proxy.admin().unwrap(), get("/metrics", "")).await;
-    assert_eq!(header(&metrics, "content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(
+        header(&metrics, "content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
     for line in [
         "mixer_proxy_requests_total{side=\"inbound\",code=\"2xx\"} 3",
         "mixer_client_check_calls_total 3",
         "mixer_proxy_ready 1",
         "# EOF",
     ] {
-        assert!(body(&metrics).lines().any(|found| found == line), "{line} in\n{metrics}");
+        assert!(
+            body(&metrics).lines().any(|found| found == line),
+            "{line} in\n{metrics}"
+        );
     }
 }
 

@@ -48,7 +48,9 @@ impl App {
                 let noted = noted.clone();
                 spawn(async move {
                     let service = service_fn(move |request| answer(request, noted.clone(), name));
-                    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -75,18 +77,32 @@ async fn answer(
     let response = match request.uri().path() {
         "/echo" => Response::new(request.into_body().boxed()),
         path if path.starts_with("/shop.Products/") => {
-            let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+            let body = request
+                .into_body()
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .unwrap_or_default();
+            let trailers =
+                HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
             let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
             let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed());
-            response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+            response
+                .headers_mut()
+                .insert("content-type", "application/grpc".parse().unwrap());
             response
         }
         _ => {
             let text = Full::new(Bytes::from(format!("{name}\n"))).map_err(|never| match never {});
             let mut response = Response::new(text.boxed());
-            for (header, value) in [("x-app", "1"), ("keep-alive", "timeout=5"), ("proxy-connection", "keep-alive")] {
-                response.headers_mut().insert(header, value.parse().unwrap());
+            for (header, value) in [
+                ("x-app", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+            ] {
+                response
+                    .headers_mut()
+                    .insert(header, value.parse().unwrap());
             }
             response
         }
@@ -95,10 +111,14 @@ async fn answer(
 }
 
 /// An HTTP/2 client with one connection.
-pub(crate) async fn http2(to: SocketAddr) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
+pub(crate) async fn http2(
+    to: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
     let stream = TcpStream::connect(to).await.unwrap();
     let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
     spawn(async move { drop(connection.await) });
     sender
 }

@@ -11,11 +11,15 @@ use crate::raw::{head, header, spawn, status};
 use crate::{config, soon, start};
 
 /// An application that answers when it is told to.
-async fn slow() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<()>, std::sync::Arc<tokio::sync::Notify>) {
+async fn slow() -> (
+    std::net::SocketAddr,
+    tokio::sync::mpsc::UnboundedReceiver<()>,
+    std::sync::Arc<tokio::sync::Semaphore>,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
-    let answer = std::sync::Arc::new(tokio::sync::Notify::new());
+    let answer = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let wait = answer.clone();
     spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -23,8 +27,11 @@ async fn slow() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<(
             spawn(async move {
                 while !head(&mut stream).await.is_empty() {
                     tell.send(()).unwrap();
-                    wait.notified().await;
-                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").await.unwrap();
+                    wait.acquire().await.unwrap().forget();
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n")
+                        .await
+                        .unwrap();
                 }
             });
         }
@@ -40,40 +47,53 @@ async fn requests_in_flight_finish_and_their_connections_close() {
     let to = proxy.inbound().unwrap();
 
     let mut idle = TcpStream::connect(to).await.unwrap();
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     soon(asked.recv()).await.unwrap();
-    answer.notify_one();
+    answer.add_permits(1);
     assert_eq!(status(&head(&mut idle).await), 200);
 
     let mut busy = TcpStream::connect(to).await.unwrap();
-    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     soon(asked.recv()).await.unwrap();
     let mut client = http2(to).await;
-    let streaming = client.send_request(Request::get("http://products/").body(empty()).unwrap());
+    let mut streaming = std::pin::pin!(
+        client.send_request(Request::get("http://products/").body(empty()).unwrap())
+    );
+    soon(async {
+        tokio::select! {
+            _ = &mut streaming => unreachable!("nobody answered yet"),
+            asked = asked.recv() => asked.unwrap(),
+        }
+    })
+    .await;
     let (shutdown, streamed, ()) = soon(async {
         tokio::join!(proxy.shutdown(), streaming, async {
-            soon(asked.recv()).await.unwrap();
-            // The idle connection is closed while the others are being answered; the port refuses.
+            // The idle connection is closed while the others wait for their answers; the port refuses.
             assert_eq!(head(&mut idle).await, "ok\n");
             while TcpStream::connect(to).await.is_ok() {}
-            answer.notify_one();
-            answer.notify_one();
-            let response = loop {
-                let response = head(&mut busy).await;
-                answer.notify_one();
-                if !response.is_empty() {
-                    break response;
-                }
-            };
-            assert_eq!((status(&response), header(&response, "connection")), (200, Some("close")));
-            answer.notify_one();
+            answer.add_permits(2);
+            let response = head(&mut busy).await;
+            assert_eq!(
+                (status(&response), header(&response, "connection")),
+                (200, Some("close"))
+            );
         })
     })
     .await;
     assert_eq!(shutdown, 0, "nothing had to be cut");
     let streamed = streamed.unwrap();
     assert_eq!(streamed.status(), 200);
-    assert_eq!(soon(streamed.into_body().collect()).await.unwrap().to_bytes(), "ok\n");
+    assert_eq!(
+        soon(streamed.into_body().collect())
+            .await
+            .unwrap()
+            .to_bytes(),
+        "ok\n"
+    );
     assert!(soon(client.ready()).await.is_err() || client.is_closed());
 }
 
@@ -85,7 +105,9 @@ async fn what_does_not_finish_in_time_is_cut() {
     config.limits.drain = std::time::Duration::from_millis(50);
     let proxy = start(config).await;
     let mut busy = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
-    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     soon(asked.recv()).await.unwrap();
     assert_eq!(soon(proxy.shutdown()).await, 1);
     assert_eq!(head(&mut busy).await, "");

@@ -1,5 +1,7 @@
 //! A real proxy between real sockets, asking a Mixer that each test scripts.
 
+#![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
+
 mod admin;
 mod app;
 mod check;
@@ -25,7 +27,9 @@ use crate::mixer::TestMixer;
 
 /// Fails a test that hangs.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("nothing may hang")
+    tokio::time::timeout(Duration::from_secs(30), work)
+        .await
+        .expect("nothing may hang")
 }
 
 /// A configuration for the service `products.shop` before `app`, all ports free ones.

@@ -15,7 +15,9 @@ use crate::{config, soon, start};
 fn declared(protocol: &str) -> Vec<String> {
     match protocol {
         "" => Vec::new(),
-        _ => vec![format!(r#"{{"service":"products.shop","protocol":"{protocol}"}}"#)],
+        _ => vec![format!(
+            r#"{{"service":"products.shop","protocol":"{protocol}"}}"#
+        )],
     }
 }
 
@@ -38,17 +40,42 @@ async fn every_protocol_reaches_an_application_of_every_protocol() {
         assert!(send(to, chunked).await.contains("hello"), "{protocol}");
 
         let mut client = http2(to).await;
-        let body = frames(vec![Frame::data(Bytes::from_static(b"hel")), Frame::data(Bytes::from_static(b"lo"))]);
-        let request = Request::post("http://products:81/echo?x=1").header("cookie", "a=1").header("cookie", "b=2");
-        let response = soon(client.send_request(request.body(body).unwrap())).await.unwrap();
-        assert_eq!(soon(response.into_body().collect()).await.unwrap().to_bytes(), "hello", "{protocol}");
+        let body = frames(vec![
+            Frame::data(Bytes::from_static(b"hel")),
+            Frame::data(Bytes::from_static(b"lo")),
+        ]);
+        let request = Request::post("http://products:81/echo?x=1")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
+        let response = soon(client.send_request(request.body(body).unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(
+            soon(response.into_body().collect())
+                .await
+                .unwrap()
+                .to_bytes(),
+            "hello",
+            "{protocol}"
+        );
 
         let seen = app.seen();
         assert_eq!(seen.len(), 3);
-        assert!(seen.iter().all(|seen| seen.version == version && seen.method == "POST"), "{protocol}: {seen:?}");
+        assert!(
+            seen.iter()
+                .all(|seen| seen.version == version && seen.method == "POST"),
+            "{protocol}: {seen:?}"
+        );
         let (authority, cookie) = (&seen[2], &seen[2].headers["cookie"]);
         if version == Version::HTTP_11 {
-            assert_eq!((&*authority.uri, &authority.headers["host"], cookie), ("/echo?x=1", &"products:81".parse().unwrap(), &"a=1; b=2".parse().unwrap()));
+            assert_eq!(
+                (&*authority.uri, &authority.headers["host"], cookie),
+                (
+                    "/echo?x=1",
+                    &"products:81".parse().unwrap(),
+                    &"a=1; b=2".parse().unwrap()
+                )
+            );
         } else {
             assert_eq!(authority.uri, "http://products:81/echo?x=1");
             assert!(!authority.headers.contains_key("host"));
@@ -64,16 +91,36 @@ async fn grpc_passes_with_its_trailers_without_being_declared() {
     let mut client = http2(proxy.inbound().unwrap()).await;
     let trailers = HeaderMap::from_iter([("x-checksum".parse().unwrap(), "7".parse().unwrap())]);
     for path in ["/shop.Products/List", "/echo"] {
-        let body = frames(vec![Frame::data(Bytes::from_static(b"\0\0\0\0\x01x")), Frame::trailers(trailers.clone())]);
-        let request = Request::post(format!("http://products{path}")).header("content-type", "application/grpc").header("te", "trailers");
-        let response = soon(client.send_request(request.body(body).unwrap())).await.unwrap();
+        let body = frames(vec![
+            Frame::data(Bytes::from_static(b"\0\0\0\0\x01x")),
+            Frame::trailers(trailers.clone()),
+        ]);
+        let request = Request::post(format!("http://products{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let response = soon(client.send_request(request.body(body).unwrap()))
+            .await
+            .unwrap();
         let collected = soon(response.into_body().collect()).await.unwrap();
-        let expected = if path == "/echo" { "x-checksum" } else { "grpc-status" };
-        assert!(collected.trailers().is_some_and(|trailers| trailers.contains_key(expected)), "{path}");
+        let expected = if path == "/echo" {
+            "x-checksum"
+        } else {
+            "grpc-status"
+        };
+        assert!(
+            collected
+                .trailers()
+                .is_some_and(|trailers| trailers.contains_key(expected)),
+            "{path}"
+        );
         assert_eq!(collected.to_bytes(), &b"\0\0\0\0\x01x"[..]);
     }
     let seen = app.seen();
-    assert!(seen.iter().all(|seen| seen.version == Version::HTTP_2 && seen.headers["te"] == "trailers"), "{seen:?}");
+    assert!(
+        seen.iter()
+            .all(|seen| seen.version == Version::HTTP_2 && seen.headers["te"] == "trailers"),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -95,9 +142,12 @@ async fn requests_share_an_http2_connection_and_get_more_when_it_is_full() {
                         Ok::<_, std::convert::Infallible>(http::Response::new(empty()))
                     }
                 });
-                let mut server = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                let mut server =
+                    hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
                 server.max_concurrent_streams(2);
-                let _ = server.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+                let _ = server
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
@@ -106,7 +156,13 @@ async fn requests_share_an_http2_connection_and_get_more_when_it_is_full() {
     let client = http2(proxy.inbound().unwrap()).await;
     let ask = || {
         let mut client = client.clone();
-        async move { client.send_request(Request::get("http://products/").body(empty()).unwrap()).await.unwrap().status() }
+        async move {
+            client
+                .send_request(Request::get("http://products/").body(empty()).unwrap())
+                .await
+                .unwrap()
+                .status()
+        }
     };
     // One at a time on one connection; its settings say two streams.
     open.add_permits(2);
@@ -145,22 +201,42 @@ async fn an_upgraded_connection_is_carried_both_ways() {
     let ask = "GET /chat HTTP/1.1\r\nhost: products\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\nsec-websocket-key: k\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
     let response = raw::head(&mut stream).await;
-    assert_eq!((status(&response), header(&response, "upgrade"), header(&response, "connection")), (101, Some("websocket"), Some("upgrade")));
+    assert_eq!(
+        (
+            status(&response),
+            header(&response, "upgrade"),
+            header(&response, "connection")
+        ),
+        (101, Some("websocket"), Some("upgrade"))
+    );
     assert_eq!(header(&response, "sec-websocket-accept"), Some("x"));
     stream.write_all(b"ping").await.unwrap();
     let mut rest = Vec::new();
     soon(stream.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(rest, b"pong");
     let head = told.await.unwrap();
-    assert_eq!((header(&head, "upgrade"), header(&head, "connection"), header(&head, "sec-websocket-key")), (Some("websocket"), Some("upgrade"), Some("k")));
+    assert_eq!(
+        (
+            header(&head, "upgrade"),
+            header(&head, "connection"),
+            header(&head, "sec-websocket-key")
+        ),
+        (Some("websocket"), Some("upgrade"), Some("k"))
+    );
 }
 
 #[tokio::test]
 async fn a_switch_nobody_asked_for_is_no_response() {
-    let app = raw::RawApp::answering("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n").await;
+    let app = raw::RawApp::answering(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    )
+    .await;
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, app.address)).await;
-    assert!(matches!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), 502 | 503));
+    assert!(matches!(
+        status(&send(proxy.inbound().unwrap(), get("/", "")).await),
+        502 | 503
+    ));
 }
 
 #[tokio::test]
@@ -171,7 +247,10 @@ async fn an_upgrade_to_http2_is_not_passed_on() {
     let ask = "GET / HTTP/1.1\r\nhost: products\r\nupgrade: h2c\r\nconnection: upgrade, http2-settings, close\r\nhttp2-settings: AAMAAABk\r\n\r\n";
     assert_eq!(status(&send(proxy.inbound().unwrap(), ask).await), 200);
     let head = app.heads().remove(0);
-    assert!(header(&head, "upgrade").is_none() && header(&head, "http2-settings").is_none(), "{head}");
+    assert!(
+        header(&head, "upgrade").is_none() && header(&head, "http2-settings").is_none(),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -180,11 +259,17 @@ async fn a_caller_is_told_to_continue() {
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     let ask = "POST /echo HTTP/1.1\r\nhost: products\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
-    assert_eq!(raw::head(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(
+        raw::head(&mut stream).await,
+        "HTTP/1.1 100 Continue\r\n\r\n"
+    );
     stream.write_all(b"hi").await.unwrap();
     let mut rest = String::new();
     soon(stream.read_to_string(&mut rest)).await.unwrap();
-    assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("hi"), "{rest}");
+    assert!(
+        rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("hi"),
+        "{rest}"
+    );
 }
 
 #[tokio::test]
@@ -192,12 +277,21 @@ async fn head_and_no_content_have_no_body() {
     let app = raw::RawApp::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, app.address)).await;
-    assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), 204);
+    assert_eq!(
+        status(&send(proxy.inbound().unwrap(), get("/", "")).await),
+        204
+    );
     let (_mixer, _app, proxy) = crate::shop(TestMixer::allowing(nothing(), &[]).await).await;
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     for _ in 0..3 {
-        stream.write_all(b"HEAD / HTTP/1.1\r\nhost: products\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HEAD / HTTP/1.1\r\nhost: products\r\n\r\n")
+            .await
+            .unwrap();
         let head = raw::head(&mut stream).await;
-        assert_eq!((status(&head), header(&head, "content-length")), (200, Some("6")));
+        assert_eq!(
+            (status(&head), header(&head, "content-length")),
+            (200, Some("6"))
+        );
     }
 }

@@ -45,7 +45,10 @@ pub(crate) fn scope() -> Scope {
 
 /// A scope to which nothing applies.
 pub(crate) fn nothing() -> Scope {
-    Scope { rules: false, ..scope() }
+    Scope {
+        rules: false,
+        ..scope()
+    }
 }
 
 /// An allow that is not kept.
@@ -64,7 +67,12 @@ pub(crate) fn allow() -> Decision {
 }
 
 /// A denial that is not kept.
-pub(crate) fn deny(because: Because, http_status: u32, grpc_status: u32, message: &str) -> Decision {
+pub(crate) fn deny(
+    because: Because,
+    http_status: u32,
+    grpc_status: u32,
+    message: &str,
+) -> Decision {
     Decision {
         verdict: Verdict::Deny.into(),
         because: because.into(),
@@ -109,13 +117,25 @@ impl TestMixer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(MixerServer::new(Service(inner.clone())));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = tonic::transport::Server::builder()
+            .add_service(MixerServer::new(Service(inner.clone())));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.spawn(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+            server
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
         });
-        Self { address, inner, runtime: Some(runtime) }
+        Self {
+            address,
+            inner,
+            runtime: Some(runtime),
+        }
     }
 
     /// What was asked so far.
@@ -124,9 +144,15 @@ impl TestMixer {
     }
 
     /// Waits for reports until `enough` of them came.
-    pub(crate) async fn reports(&self, enough: impl Fn(&[v1::ReportRequest]) -> bool) -> Vec<v1::ReportRequest> {
+    pub(crate) async fn reports(
+        &self,
+        enough: impl Fn(&[v1::ReportRequest]) -> bool,
+    ) -> Vec<v1::ReportRequest> {
         let mut reports = self.inner.reports.subscribe();
-        crate::soon(reports.wait_for(|reports| enough(reports))).await.unwrap().clone()
+        crate::soon(reports.wait_for(|reports| enough(reports)))
+            .await
+            .unwrap()
+            .clone()
     }
 
     /// Announces another state.
@@ -150,18 +176,30 @@ struct Service(Arc<Inner>);
 
 #[tonic::async_trait]
 impl Mixer for Service {
-    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
         let attributes = words(&request.into_inner().attributes);
         let decision = (self.0.decide)(&attributes);
         self.0.checks.lock().unwrap().push(attributes);
-        Ok(Response::new(v1::CheckResponse { decision: Some(decision), grants: Vec::new() }))
+        Ok(Response::new(v1::CheckResponse {
+            decision: Some(decision),
+            grants: Vec::new(),
+        }))
     }
 
-    async fn quota(&self, _: Request<v1::QuotaRequest>) -> Result<Response<v1::QuotaResponse>, Status> {
+    async fn quota(
+        &self,
+        _: Request<v1::QuotaRequest>,
+    ) -> Result<Response<v1::QuotaResponse>, Status> {
         Err(Status::unimplemented("no quotas in these tests"))
     }
 
-    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
         let report = request.into_inner();
         let sequence = report.sequence;
         self.0.reports.send_modify(|reports| reports.push(report));
@@ -170,8 +208,13 @@ impl Mixer for Service {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(Box::pin(WatchStream::new(self.0.states.subscribe()).map(Ok))))
+    async fn watch(
+        &self,
+        _: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(Box::pin(
+            WatchStream::new(self.0.states.subscribe()).map(Ok),
+        )))
     }
 }
 
@@ -179,7 +222,9 @@ impl Mixer for Service {
 fn words(attributes: &[v1::Attribute]) -> Attributes {
     let mut words = Attributes::new();
     for attribute in attributes {
-        let name = Vocabulary::by_number(attribute.id).map_or(attribute.name.as_str(), |known| &known.name).to_owned();
+        let name = Vocabulary::by_number(attribute.id)
+            .map_or(attribute.name.as_str(), |known| &known.name)
+            .to_owned();
         match attribute.value.as_ref().unwrap() {
             Value::String(text) => drop(words.insert(name, text.clone())),
             Value::Int(number) => drop(words.insert(name, number.to_string())),
@@ -191,7 +236,11 @@ fn words(attributes: &[v1::Attribute]) -> Attributes {
             Value::Map(map) => {
                 words.insert(name.clone(), map.entries.len().to_string());
                 for entry in &map.entries {
-                    let value = if entry.ambiguous { "?".to_owned() } else { entry.value.clone() };
+                    let value = if entry.ambiguous {
+                        "?".to_owned()
+                    } else {
+                        entry.value.clone()
+                    };
                     words.insert(format!("{name}[{}]", entry.key), value);
                 }
             }

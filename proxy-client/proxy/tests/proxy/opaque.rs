@@ -43,8 +43,17 @@ async fn a_service_declared_tcp_is_carried_unread() {
 #[tokio::test]
 async fn bytes_that_are_no_http_are_checked_and_carried_to_a_service_that_declares_nothing() {
     let mixer = TestMixer::start(scope(), &[], |asked| {
-        assert!(asked.keys().all(|name| !name.starts_with("request.") || name == "request.time"), "{asked:?}");
-        if asked["api.protocol"] == "tcp" { deny(Because::Undetermined, 403, 7, "no") } else { crate::mixer::allow() }
+        assert!(
+            asked
+                .keys()
+                .all(|name| !name.starts_with("request.") || name == "request.time"),
+            "{asked:?}"
+        );
+        if asked["api.protocol"] == "tcp" {
+            deny(Because::Undetermined, 403, 7, "no")
+        } else {
+            crate::mixer::allow()
+        }
     });
     let mixer = mixer.await;
     let proxy = start(config(&mixer, greeter().await)).await;
@@ -81,5 +90,8 @@ async fn a_service_declared_http_carries_nothing_else() {
 async fn opaque_bytes_on_the_way_out_have_no_destination() {
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, greeter().await)).await;
-    assert_eq!(crate::raw::send(proxy.outbound().unwrap(), b"\x16\x03\x01").await, "");
+    assert_eq!(
+        crate::raw::send(proxy.outbound().unwrap(), b"\x16\x03\x01").await,
+        ""
+    );
 }

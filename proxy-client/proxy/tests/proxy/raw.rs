@@ -37,8 +37,12 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
 
 /// The status of a response.
 pub(crate) fn status(response: &str) -> u16 {
-    let code = response.strip_prefix("HTTP/1.1 ").or_else(|| response.strip_prefix("HTTP/1.0 "));
-    code.and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {response:?}"))
+    let code = response
+        .strip_prefix("HTTP/1.1 ")
+        .or_else(|| response.strip_prefix("HTTP/1.0 "));
+    code.and_then(|rest| rest.get(..3))
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {response:?}"))
 }
 
 /// The body of a response that was read whole.
@@ -48,7 +52,9 @@ pub(crate) fn body(response: &str) -> &str {
 
 /// The value of a header in a head.
 pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines()
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// An application that notes every head as it came and answers each the same way.

@@ -19,7 +19,10 @@ async fn a_large_body_goes_up_and_comes_back_whole() {
     let (_mixer, _app, proxy) = shop(TestMixer::allowing(nothing(), &[]).await).await;
     let stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
-    let head = format!("POST /echo HTTP/1.1\r\nhost: products\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", CHUNK * CHUNKS);
+    let head = format!(
+        "POST /echo HTTP/1.1\r\nhost: products\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        CHUNK * CHUNKS
+    );
     let send = async {
         writer.write_all(head.as_bytes()).await.unwrap();
         for number in 0..CHUNKS {
@@ -35,7 +38,11 @@ async fn a_large_body_goes_up_and_comes_back_whole() {
     let at = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     let body = &all[at..];
     assert_eq!(body.len(), CHUNK * CHUNKS);
-    assert!(body.chunks(CHUNK).enumerate().all(|(number, chunk)| chunk.iter().all(|byte| *byte == number as u8)));
+    assert!(
+        body.chunks(CHUNK)
+            .enumerate()
+            .all(|(number, chunk)| chunk.iter().all(|byte| *byte == number as u8))
+    );
 }
 
 #[tokio::test]
@@ -45,7 +52,9 @@ async fn a_large_body_streams_over_http2() {
     let mut client = http2(proxy.inbound().unwrap()).await;
     let chunk = Bytes::from(vec![7; CHUNK]);
     let body = tokio_stream::iter((0..CHUNKS).map(move |_| Ok(Frame::data(chunk.clone()))));
-    let request = Request::post("http://products/echo").body(StreamBody::new(body).boxed()).unwrap();
+    let request = Request::post("http://products/echo")
+        .body(StreamBody::new(body).boxed())
+        .unwrap();
     let response = soon(client.send_request(request)).await.unwrap();
     let mut body = response.into_body();
     let mut count = 0;
@@ -63,7 +72,13 @@ async fn a_server_that_does_not_read_stops_the_caller() {
     let proxy = start(config(&mixer, address)).await;
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     let most: usize = 1 << 30;
-    stream.write_all(format!("POST / HTTP/1.1\r\nhost: products\r\ncontent-length: {most}\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(
+            format!("POST / HTTP/1.1\r\nhost: products\r\ncontent-length: {most}\r\n\r\n")
+                .as_bytes(),
+        )
+        .await
+        .unwrap();
     let (mut server, _) = soon(listener.accept()).await.unwrap();
     raw::head(&mut server).await;
     // What is accepted without anybody reading is bounded by the buffers of two sockets and of the proxy: megabytes, not the
@@ -71,13 +86,17 @@ async fn a_server_that_does_not_read_stops_the_caller() {
     let chunk = vec![1; CHUNK];
     let mut sent = 0;
     while sent < most {
-        let written = tokio::time::timeout(std::time::Duration::from_millis(500), stream.write(&chunk)).await;
+        let written =
+            tokio::time::timeout(std::time::Duration::from_millis(500), stream.write(&chunk)).await;
         match written {
             Ok(count) => sent += count.unwrap(),
             Err(_) => break,
         }
     }
-    assert!(sent < 64 << 20, "{sent} bytes were taken without anybody reading them");
+    assert!(
+        sent < 64 << 20,
+        "{sent} bytes were taken without anybody reading them"
+    );
     let mut sink = vec![0; sent];
     soon(server.read_exact(&mut sink)).await.unwrap();
     soon(stream.write_all(&chunk)).await.unwrap();
@@ -91,7 +110,10 @@ async fn a_response_starts_before_the_request_ends() {
     stream.write_all(head.as_bytes()).await.unwrap();
     raw::head(&mut stream).await;
     for word in ["one", "two", "six"] {
-        stream.write_all(format!("3\r\n{word}\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("3\r\n{word}\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut echoed = [0; 8];
         soon(stream.read_exact(&mut echoed)).await.unwrap();
         assert_eq!(&echoed, format!("3\r\n{word}\r\n").as_bytes());

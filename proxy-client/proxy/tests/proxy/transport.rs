@@ -19,19 +19,63 @@ async fn requests_that_mean_two_things_are_refused_and_never_reach_the_applicati
         ("no host", "GET / HTTP/1.1\r\n", 400),
         ("user in host", "GET / HTTP/1.1\r\nhost: a@b\r\n", 400),
         ("bad host", "GET / HTTP/1.1\r\nhost: a b\r\n", 400),
-        ("user in target", "GET http://a@b/ HTTP/1.1\r\nhost: b\r\n", 400),
-        ("strip host", "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, host\r\n", 400),
-        ("strip length", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: content-length\r\n", 400),
-        ("gzip framing", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n", 501),
-        ("chunked twice", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 501),
-        ("not chunked last", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n", 400),
-        ("unknown framing", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n", 400),
-        ("two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n", 400),
-        ("signed length", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n", 400),
+        (
+            "user in target",
+            "GET http://a@b/ HTTP/1.1\r\nhost: b\r\n",
+            400,
+        ),
+        (
+            "strip host",
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, host\r\n",
+            400,
+        ),
+        (
+            "strip length",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: content-length\r\n",
+            400,
+        ),
+        (
+            "gzip framing",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n",
+            501,
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            501,
+        ),
+        (
+            "not chunked last",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n",
+            400,
+        ),
+        (
+            "unknown framing",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n",
+            400,
+        ),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n",
+            400,
+        ),
+        (
+            "signed length",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n",
+            400,
+        ),
         ("space before colon", "GET / HTTP/1.1\r\nhost : a\r\n", 400),
         ("folded", "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n 2\r\n", 400),
-        ("control in value", "GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n", 400),
-        ("chunked in 1.0", "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n", 400),
+        (
+            "control in value",
+            "GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n",
+            400,
+        ),
+        (
+            "chunked in 1.0",
+            "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n",
+            400,
+        ),
         ("connect", "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n", 405),
     ];
     for (name, request, code) in table {
@@ -39,7 +83,10 @@ async fn requests_that_mean_two_things_are_refused_and_never_reach_the_applicati
         let response = send(proxy.inbound().unwrap(), format!("{request}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
         assert_eq!(status(&response), code, "{name}: {response}");
         let heads = app.heads();
-        assert!(heads.iter().all(|head| head.starts_with("GET /smuggled")), "{name}: {heads:?}");
+        assert!(
+            heads.iter().all(|head| head.starts_with("GET /smuggled")),
+            "{name}: {heads:?}"
+        );
     }
 }
 
@@ -52,24 +99,38 @@ async fn chunked_beats_length_and_the_length_is_not_passed_on() {
     let response = send(proxy.inbound().unwrap(), request).await;
     // The application notes the empty chunked body as if it were a head.
     let heads = app.heads();
-    assert!(heads[0].starts_with("POST / ") && heads[1..].iter().all(|head| head == "0\r\n\r\n"), "{heads:?}");
+    assert!(
+        heads[0].starts_with("POST / ") && heads[1..].iter().all(|head| head == "0\r\n\r\n"),
+        "{heads:?}"
+    );
     assert!(!heads[0].contains("content-length"), "{heads:?}");
     assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
 }
 
 #[tokio::test]
 async fn an_application_that_is_down_is_503() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, gone)).await;
     let response = send(proxy.inbound().unwrap(), get("/", "")).await;
     assert_eq!(status(&response), 503);
-    assert!(body(&response).starts_with("cannot connect to "), "{response}");
+    assert!(
+        body(&response).starts_with("cannot connect to "),
+        "{response}"
+    );
 }
 
 #[tokio::test]
 async fn an_application_that_hangs_up_is_503_and_one_that_babbles_502() {
-    for (answer, code) in [("", 503), ("HTTP/1.1 200", 503), ("who is there?\r\n\r\n", 502)] {
+    for (answer, code) in [
+        ("", 503),
+        ("HTTP/1.1 200", 503),
+        ("who is there?\r\n\r\n", 502),
+    ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         spawn(async move {
@@ -80,12 +141,19 @@ async fn an_application_that_hangs_up_is_503_and_one_that_babbles_502() {
         });
         let mixer = TestMixer::allowing(nothing(), &[]).await;
         let proxy = start(config(&mixer, address)).await;
-        assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), code, "{answer:?}");
+        assert_eq!(
+            status(&send(proxy.inbound().unwrap(), get("/", "")).await),
+            code,
+            "{answer:?}"
+        );
     }
 }
 
 /// Answers the first request of each connection; a second one is read, noted, and the connection closed.
-async fn forgetful() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+async fn forgetful() -> (
+    std::net::SocketAddr,
+    tokio::sync::mpsc::UnboundedReceiver<String>,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (note, noted) = tokio::sync::mpsc::unbounded_channel();
@@ -131,12 +199,18 @@ async fn a_response_cut_short_is_cut_short_for_the_caller_too() {
     spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         head(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            .await
+            .unwrap();
     });
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, address)).await;
     let response = send(proxy.inbound().unwrap(), get("/", "")).await;
-    assert!(response.contains("abc") && !response.contains("0\r\n\r\n"), "{response}");
+    assert!(
+        response.contains("abc") && !response.contains("0\r\n\r\n"),
+        "{response}"
+    );
 }
 
 #[tokio::test]
@@ -154,11 +228,17 @@ async fn connections_to_the_application_are_kept() {
     let proxy = start(config(&mixer, address)).await;
     // A second connection would never be accepted.
     for _ in 0..10 {
-        assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", "")).await), 200);
+        assert_eq!(
+            status(&send(proxy.inbound().unwrap(), get("/", "")).await),
+            200
+        );
     }
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     for _ in 0..10 {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
         let mut response = vec![0; 3];
         assert_eq!(status(&head(&mut stream).await), 200);
         soon(stream.read_exact(&mut response)).await.unwrap();
@@ -170,8 +250,21 @@ async fn a_second_proxy_on_a_taken_port_does_not_start() {
     let (mixer, app, proxy) = crate::shop(TestMixer::allowing(nothing(), &[]).await).await;
     let mut second = config(&mixer, app.address);
     second.inbound = proxy.inbound();
-    let started = mixer_proxy::Proxy::start(second, mixer_runtime::Clock::system(), std::sync::Arc::new(mixer_runtime::Random::from_seed(1)));
-    assert!(matches!(started, Err(mixer_proxy::StartError::Listen { purpose: "inbound", .. })), "{started:?}");
+    let started = mixer_proxy::Proxy::start(
+        second,
+        mixer_runtime::Clock::system(),
+        std::sync::Arc::new(mixer_runtime::Random::from_seed(1)),
+    );
+    assert!(
+        matches!(
+            started,
+            Err(mixer_proxy::StartError::Listen {
+                purpose: "inbound",
+                ..
+            })
+        ),
+        "{started:?}"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +278,10 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(to).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
         assert_eq!(status(&head(&mut stream).await), 200);
         held.push(stream);
     }
@@ -200,8 +296,20 @@ async fn a_head_too_large_is_refused() {
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, app.address)).await;
     let large = "a".repeat(70 << 10);
-    assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", &format!("x: {large}\r\n"))).await), 431);
+    assert_eq!(
+        status(
+            &send(
+                proxy.inbound().unwrap(),
+                get("/", &format!("x: {large}\r\n"))
+            )
+            .await
+        ),
+        431
+    );
     let many: String = (0..120).map(|number| format!("x{number}: 1\r\n")).collect();
-    assert_eq!(status(&send(proxy.inbound().unwrap(), get("/", &many)).await), 431);
+    assert_eq!(
+        status(&send(proxy.inbound().unwrap(), get("/", &many)).await),
+        431
+    );
     assert!(app.heads().is_empty());
 }
