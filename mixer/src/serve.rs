@@ -307,3 +307,12 @@ impl Running {
         self.metrics.spans.read()
     }
 }
+
+/// The tasks hold what they serve, and that holds them: somebody must let go.
+impl Drop for Running {
+    fn drop(&mut self) {
+        for tasks in [&self.serving, &self.background, &self.pages] {
+            tasks.stop().cancel();
+        }
+    }
+}

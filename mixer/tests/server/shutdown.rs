@@ -140,3 +140,19 @@ async fn plaintext_beyond_this_machine_must_be_asked_for() {
     .unwrap();
     running.shutdown(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn one_that_is_dropped_ends_at_once() {
+    let mesh = Mesh::new(&[("products.yaml", PRODUCTS)]).await;
+    let (grpc, admin) = (mesh.mixer.grpc(), mesh.mixer.admin());
+    drop(mesh);
+    let ended = async {
+        while TcpStream::connect(grpc).await.is_ok() || TcpStream::connect(admin).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    Clock::system()
+        .within(PATIENCE, ended)
+        .await
+        .expect("both listeners are closed");
+}
