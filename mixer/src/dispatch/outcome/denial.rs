@@ -3,6 +3,7 @@
 //! Outcomes are never mixed: denied is 403 (or the rule's status), undetermined 403, what could not be asked 503 with a time to
 //! come back, over the limit 429 with one. A rule's own status, message and location are for its match alone.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,12 +158,9 @@ impl Deciding<'_> {
             Some(template) => template.render(&mut self.evaluation),
             None => rule.sentence.to_string(),
         });
-        let location = match status {
-            None => rule
-                .location
-                .as_ref()
-                .map(|location| location.render(&mut self.evaluation)),
-            Some(_) => None,
+        let location = match (status, &rule.location) {
+            (None, Some(location)) => Some(as_uri(&location.render(&mut self.evaluation))),
+            _ => None,
         };
         let status = status.unwrap_or(rule.status);
         Denial {
@@ -294,6 +292,20 @@ fn by_quota(snapshot: &Snapshot, allowed: &Decision, charge: &Charge) -> Decisio
 
 fn unasked(name: &str) -> String {
     format!("cannot decide now: {name} could not be asked")
+}
+
+/// Percent-encodes what no URI has (RFC 3986 section 2): what a template took from the request can neither end the header it
+/// goes into nor be refused by it.
+fn as_uri(text: &str) -> String {
+    let mut uri = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte) {
+            uri.push(byte.into());
+        } else {
+            write!(uri, "%{byte:02X}").expect("a String takes all that is written");
+        }
+    }
+    uri
 }
 
 /// What `mesh.denials` lets the caller see of `message`.

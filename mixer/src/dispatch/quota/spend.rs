@@ -10,8 +10,8 @@ use mixer_documents::{Limit, Quota, QuotaOnError};
 use mixer_runtime::Instant;
 
 use super::{Outcome, Taken};
-use crate::dispatch::{Dispatcher, Installed};
 use crate::dispatch::ledger::LEASE_FOR;
+use crate::dispatch::{Dispatcher, Installed};
 
 /// One counter and what is wanted of it.
 pub(super) struct Want<'a> {
@@ -177,7 +177,10 @@ impl Spending<'_> {
             return;
         }
         let store = &self.dispatcher.snapshot.adapters[store];
-        if let Err(why) = store.allocate(asks, &self.call_id(part, store), self.left()).await {
+        if let Err(why) = store
+            .allocate(asks, &self.call_id(part, store), self.left())
+            .await
+        {
             // Lost until its window passes: the limit holds, a little less may be spent.
             tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be given back");
         }

@@ -81,7 +81,7 @@ rules:
     when: source.namespace == "sandbox"
     message: "no access for {{source.service_account}}"
   - deny: moved
-    when: request.path == "/old"
+    when: request.path.startsWith("/old")
     status: 302
     location: "https://new.example{{request.path}}"
 "#
@@ -106,6 +106,15 @@ rules:
         (302, Some("https://new.example/old"))
     );
     assert_eq!(moved.message, "moved");
+    let request =
+        r#"{ source: { namespace: x }, request: { path: "/old\r\nset-cookie: a=b/\u00e9" } }"#;
+    let moved = fixture.check(request).await;
+    let location = "https://new.example/old%0D%0Aset-cookie:%20a=b/%C3%A9";
+    assert_eq!(
+        moved.location.as_deref(),
+        Some(location),
+        "it is one header whatever the request says"
+    );
 }
 
 #[tokio::test]
