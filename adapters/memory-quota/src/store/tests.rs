@@ -33,10 +33,10 @@ fn a_live_key_takes_at_most_150_bytes() {
     for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }] {
         let (mut worst, mut sum, mut sizes) = (0.0f64, 0.0, 0);
         let store = Store::new();
-        for customer in 0..200_000usize {
+        for customer in 0..120_000usize {
             let key = [format!("customer-{customer:08}")];
             store.allocate(&[ask(&key, 1, algorithm)], "", BOUNDS, &clock);
-            if customer >= 50_000 && customer % 10_000 == 0 {
+            if customer >= 30_000 && customer % 5_000 == 0 {
                 let bytes: usize = store
                     .shards
                     .iter()

@@ -87,7 +87,7 @@ proptest! {
 
     /// Limits of several windows on one key: each stays safe, and memory stays bounded.
     #[test]
-    fn two_windows_on_one_key_stay_safe_and_bounded(steps in prop::collection::vec((0..2_000u64, any::<bool>()), 1..800)) {
+    fn two_windows_on_one_key_stay_safe_and_bounded(steps in prop::collection::vec((0..2_000u64, any::<bool>()), 1..400)) {
         let (short, long) = (6_400, 640_000);
         let (mut spent, mut model, mut now) = (Spent::NOTHING, Model::default(), 1_000_000);
         for (apart, is_short) in steps {
