@@ -23,6 +23,7 @@ fn built(config: Value, kind: Type, env: &Env) -> Result<Handler, Invalid> {
     let registry = mixer_adapter::Registry::new().with::<List>();
     let inputs = Inputs {
         declared: vec![("value".to_owned(), Some(kind))],
+        unasked: false,
     };
     registry
         .by_type("list")

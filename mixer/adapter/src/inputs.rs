@@ -9,6 +9,8 @@ use crate::{Invalid, Problem};
 pub struct Inputs {
     /// Names and types; `None`: only known when it is evaluated (`dyn`). In the order of [`Instance::values`].
     pub declared: Vec<(String, Option<Type>)>,
+    /// No rule asks: nothing is given, and nothing is missed.
+    pub unasked: bool,
 }
 
 /// Where an input is in an [`Instance`].
@@ -23,7 +25,7 @@ pub struct Instance<'a> {
 }
 
 impl Inputs {
-    /// The slot of input `name`, which must be given and be of one of `types`.
+    /// The slot of input `name`, which must be given (where anybody asks) and be of one of `types`.
     pub fn require(&self, name: &str, types: &[Type]) -> Result<Slot, Invalid> {
         let expected = types
             .iter()
@@ -35,6 +37,7 @@ impl Inputs {
             .iter()
             .position(|(declared, _)| declared == name)
         {
+            None if self.unasked => Ok(Slot(0)),
             None => Err(Invalid::one(
                 "with",
                 format!("needs the input `{name}` ({expected})"),
@@ -73,5 +76,18 @@ impl<'a> Instance<'a> {
     /// The value of an input.
     pub fn value(&self, slot: Slot) -> &'a OwnedValue {
         &self.values[slot.0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_missed_only_where_somebody_asks() {
+        let mut inputs = Inputs::default();
+        assert!(inputs.require("value", &[Type::String]).is_err());
+        inputs.unasked = true;
+        assert!(inputs.require("value", &[Type::String]).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Building the adapters a set names, and finding everything that is wrong with them at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mixer_adapter::{Env, Inputs, Invalid, MetricDefinition, MetricKind, Problem, Registry};
@@ -20,11 +20,13 @@ pub(super) fn build(
     surroundings: &Surroundings,
 ) -> Result<Snapshot, Diagnostics> {
     let mut problems = Vec::new();
-    let adapters: Vec<Option<Installed>> = set
-        .adapters
-        .iter()
-        .map(|document| install(document, registry, surroundings, &mut problems))
-        .collect();
+    let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
+    let asked: HashSet<usize> = facts.iter().flat_map(|facts| &facts.asks).copied().collect();
+    let mut adapters: Vec<Option<Installed>> = Vec::with_capacity(set.adapters.len());
+    for (at, document) in set.adapters.iter().enumerate() {
+        let unasked = !asked.contains(&at);
+        adapters.push(install(document, unasked, registry, surroundings, &mut problems));
+    }
     check_capabilities(&set, &adapters, &mut problems);
     declare_standard(&set, &adapters, &mut problems);
     let metrics = declare_metrics(&set, &adapters, &mut problems);
@@ -36,7 +38,6 @@ pub(super) fn build(
             list: problems,
         });
     }
-    let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
     let quotas = set.policies.iter().enumerate().flat_map(|(at, policy)| {
         policy
             .quotas
@@ -71,6 +72,7 @@ pub(super) fn build(
 
 fn install(
     document: &AdapterDocument,
+    unasked: bool,
     registry: &Registry,
     surroundings: &Surroundings,
     problems: &mut Vec<Diagnostic>,
@@ -86,6 +88,7 @@ fn install(
             .iter()
             .map(|input| (input.name.to_string(), input_type(&input.kind)))
             .collect(),
+        unasked,
     };
     match built.build(document.config.clone(), &inputs, &env) {
         Ok(handler) => Some(Installed::new(handler, env)),
