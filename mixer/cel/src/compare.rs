@@ -67,14 +67,14 @@ pub(crate) fn ambiguous(key: &Val<'_>) -> EvalError {
     EvalError::Ambiguous(key.shown().into())
 }
 
-/// How two values are ordered; `None` where one is not a number.
+/// How two values are ordered. NaN has no order, which is an error and not false: a limit that was not computed is not kept.
 pub(crate) fn order(
     operator: &'static str,
     a: &Val<'_>,
     b: &Val<'_>,
     budget: &mut Budget,
-) -> Result<Option<Ordering>, EvalError> {
-    Ok(Some(match (a, b) {
+) -> Result<Ordering, EvalError> {
+    Ok(match (a, b) {
         (Val::Int(a), Val::Int(b)) => a.cmp(b),
         (Val::String(a), Val::String(b)) => {
             budget.read(a.len().min(b.len()))?;
@@ -90,11 +90,10 @@ pub(crate) fn order(
         (
             Val::Int(_) | Val::Uint(_) | Val::Double(_),
             Val::Int(_) | Val::Uint(_) | Val::Double(_),
-        ) => {
-            return Ok(compare_numbers(a, b));
-        }
+        ) => compare_numbers(a, b)
+            .ok_or_else(|| EvalError::Invalid(operator, "NaN has no order".into()))?,
         _ => return Err(EvalError::NoOverload(operator)),
-    }))
+    })
 }
 
 /// How two numbers compare, as CEL says: an integer beside a double is compared as a double. `None` with NaN, and for what is no

@@ -90,7 +90,7 @@ impl<'a> Walk<'_, 'a> {
             Node::In(sides) => self.contained(&sides.0, &sides.1, names),
             Node::KeyIn(read) => self.key_in(read),
             Node::DynamicKeyIn(read) => self.dynamic_key_in(&read.0, &read.1, names),
-            Node::Has(path) => self.find(path, names).map(|found| found.is_some()),
+            Node::Has(path) => self.has(path, names),
             _ => match self.value(node, names)? {
                 Val::Bool(truth) => Ok(truth),
                 other => Err(EvalError::NotBool(other.type_name())),

@@ -187,16 +187,13 @@ pub(crate) fn sort<'a>(
         for (key, _) in &keyed {
             let length = key.as_str().map_or(0, str::len);
             budget.read(length.saturating_mul(rounds))?;
-            let same = key.type_name() == first.type_name();
-            if !same || order("sort", key, key, &mut free)?.is_none() {
+            order("sort", key, key, &mut free)?;
+            if key.type_name() != first.type_name() {
                 return Err(EvalError::NoOverload("sort"));
             }
         }
     }
     // Paid for above: a comparison that failed halfway would leave no order at all.
-    keyed.sort_by(|(a, _), (b, _)| {
-        let order = order("sort", a, b, &mut free);
-        order.ok().flatten().unwrap_or(Ordering::Equal)
-    });
+    keyed.sort_by(|(a, _), (b, _)| order("sort", a, b, &mut free).unwrap_or(Ordering::Equal));
     Ok(keyed.into_iter().map(|(_, value)| value).collect())
 }

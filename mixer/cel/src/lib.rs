@@ -35,3 +35,7 @@ pub use reference::{Reference, ReferenceId, References};
 pub use selector::Selector;
 pub use template::Template;
 pub use val::{Blob, List, Map, Text, Val};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

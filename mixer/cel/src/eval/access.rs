@@ -29,6 +29,32 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
+    /// What a map of strings has at a key; `None` when the attribute is no such map, or absent.
+    pub(super) fn entry(&mut self, read: &'a KeyRead) -> Option<Entry<'a>> {
+        self.evaluation.touch_reference(read.reference);
+        match self.evaluation.bag().value(read.attribute) {
+            Some(Value::Map(map)) => Some(map.lookup(&read.key)),
+            _ => None,
+        }
+    }
+
+    /// Whether a path leads to a value, without making it where it lies in the request.
+    pub(super) fn has(&mut self, path: &'a Node, names: Names<'_, 'a>) -> Result<bool> {
+        match path {
+            Node::Attribute(read) => {
+                self.evaluation.touch_reference(read.reference);
+                Ok(self.evaluation.bag().value(read.attribute).is_some())
+            }
+            Node::Key(read) => match self.entry(read) {
+                Some(Entry::Value(_)) => Ok(true),
+                Some(Entry::Absent) => Ok(false),
+                Some(Entry::Ambiguous) => Err(EvalError::Ambiguous(read.text.clone())),
+                None => Ok(self.find(path, names)?.is_some()),
+            },
+            _ => Ok(self.find(path, names)?.is_some()),
+        }
+    }
+
     /// `None` when there is no map to look in.
     fn look_key(&mut self, read: &'a KeyRead) -> Result<Option<Looked<'a>>> {
         self.evaluation.touch_reference(read.reference);
@@ -216,7 +242,12 @@ impl<'a> Walk<'_, 'a> {
                 }
                 Ok(false)
             }
-            Val::Map(map) => Ok(!matches!(self.look(&map, &item)?, Looked::Absent)),
+            Val::Map(map) => match item {
+                Val::String(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::Bool(_) => {
+                    Ok(!matches!(self.look(&map, &item)?, Looked::Absent))
+                }
+                _ => Err(EvalError::NoOverload("in")),
+            },
             _ => Err(EvalError::NoOverload("in")),
         }
     }

@@ -1,8 +1,8 @@
 //! Operators and calls.
 
-use std::cmp::Ordering;
+use std::borrow::Cow;
 
-use mixer_attributes::Value;
+use mixer_attributes::{Entry, Value};
 
 use super::{Names, Result, Scope, Walk};
 use crate::budget::Budget;
@@ -31,6 +31,20 @@ impl<'a> Walk<'_, 'a> {
                     None => Err(EvalError::Unknown(read.name.clone())),
                 }
             }
+            Node::Key(read) => match self.entry(read) {
+                Some(Entry::Value(text)) => {
+                    if let Cow::Owned(joined) = &text {
+                        self.evaluation.budget.build(joined.len())?;
+                    }
+                    test.holds(&text, &mut self.evaluation.budget)
+                }
+                Some(Entry::Absent) => Err(EvalError::Missing(read.text.clone())),
+                Some(Entry::Ambiguous) => Err(EvalError::Ambiguous(read.text.clone())),
+                None => match self.key(read)? {
+                    Val::String(text) => test.holds(&text, &mut self.evaluation.budget),
+                    _ => test.of_no_text(),
+                },
+            },
             Node::Local(index) => match super::local(names, *index) {
                 Val::String(text) => test.holds(text, &mut self.evaluation.budget),
                 _ => test.of_no_text(),
@@ -69,12 +83,12 @@ impl<'a> Walk<'_, 'a> {
             Comparison::GreaterEqual => ">=",
         };
         let order = compare::order(sign, &left, &right, &mut self.evaluation.budget)?;
-        Ok(order.is_some_and(|order| match comparison {
-            Comparison::Less => order == Ordering::Less,
-            Comparison::LessEqual => order != Ordering::Greater,
-            Comparison::Greater => order == Ordering::Greater,
-            Comparison::GreaterEqual => order != Ordering::Less,
-        }))
+        Ok(match comparison {
+            Comparison::Less => order.is_lt(),
+            Comparison::LessEqual => order.is_le(),
+            Comparison::Greater => order.is_gt(),
+            Comparison::GreaterEqual => order.is_ge(),
+        })
     }
 
     pub(super) fn arithmetic(
