@@ -4,8 +4,8 @@
 //! array is sized by the vocabulary (about 50 slots of 24 bytes), cleared once per request and never allocated. Custom
 //! attributes are few and sit in a short vector beside it.
 
-use crate::vocabulary::{self, AttributeId};
 use crate::Value;
+use crate::vocabulary::{self, AttributeId};
 
 /// The attributes of one request. Values are borrowed; unset is unset.
 ///
@@ -25,7 +25,10 @@ pub struct AttributeBag<'a> {
 impl<'a> AttributeBag<'a> {
     /// A bag with nothing set.
     pub fn new() -> Self {
-        Self { builtin: [None; vocabulary::SLOTS], custom: Vec::new() }
+        Self {
+            builtin: [None; vocabulary::SLOTS],
+            custom: Vec::new(),
+        }
     }
 
     /// Sets an attribute, replacing what it had. The caller vouches for the type: bags are filled from typed sources
@@ -45,7 +48,11 @@ impl<'a> AttributeBag<'a> {
     pub fn value(&self, id: AttributeId) -> Option<Value<'a>> {
         match self.builtin.get(id.slot()) {
             Some(slot) => *slot,
-            None => self.custom.iter().find(|(held, _)| *held == id).map(|(_, value)| *value),
+            None => self
+                .custom
+                .iter()
+                .find(|(held, _)| *held == id)
+                .map(|(_, value)| *value),
         }
     }
 

@@ -41,7 +41,10 @@ impl From<SystemTime> for Timestamp {
 
 impl Duration {
     /// No time at all.
-    pub const ZERO: Self = Self { seconds: 0, nanos: 0 };
+    pub const ZERO: Self = Self {
+        seconds: 0,
+        nanos: 0,
+    };
 
     /// The whole span in nanoseconds.
     pub fn total_nanos(self) -> i128 {
@@ -56,13 +59,18 @@ impl Duration {
 
     /// The same span as an unsigned one, `None` when it is negative.
     pub fn to_std(self) -> Option<std::time::Duration> {
-        u64::try_from(self.seconds).ok().map(|seconds| std::time::Duration::new(seconds, self.nanos))
+        u64::try_from(self.seconds)
+            .ok()
+            .map(|seconds| std::time::Duration::new(seconds, self.nanos))
     }
 }
 
 impl From<std::time::Duration> for Duration {
     fn from(span: std::time::Duration) -> Self {
-        Self { seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX), nanos: span.subsec_nanos() }
+        Self {
+            seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            nanos: span.subsec_nanos(),
+        }
     }
 }
 
@@ -70,17 +78,26 @@ impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total_nanos();
         let sign = if total < 0 { "-" } else { "" };
-        let (seconds, nanos) = (total.unsigned_abs() / 1_000_000_000, total.unsigned_abs() % 1_000_000_000);
+        let (seconds, nanos) = (
+            total.unsigned_abs() / 1_000_000_000,
+            total.unsigned_abs() % 1_000_000_000,
+        );
         if nanos == 0 {
             write!(f, "{sign}{seconds}s")
         } else {
-            write!(f, "{sign}{seconds}.{}s", format!("{nanos:09}").trim_end_matches('0'))
+            write!(
+                f,
+                "{sign}{seconds}.{}s",
+                format!("{nanos:09}").trim_end_matches('0')
+            )
         }
     }
 }
 
 fn split(nanos: i128) -> (i64, u32) {
-    let seconds = nanos.div_euclid(1_000_000_000).clamp(i64::MIN.into(), i64::MAX.into());
+    let seconds = nanos
+        .div_euclid(1_000_000_000)
+        .clamp(i64::MIN.into(), i64::MAX.into());
     (seconds as i64, nanos.rem_euclid(1_000_000_000) as u32)
 }
 
@@ -91,7 +108,13 @@ mod tests {
     #[test]
     fn negative_spans_count_their_nanos_forward() {
         let half_before = Duration::from_nanos(-500_000_000);
-        assert_eq!(half_before, Duration { seconds: -1, nanos: 500_000_000 });
+        assert_eq!(
+            half_before,
+            Duration {
+                seconds: -1,
+                nanos: 500_000_000
+            }
+        );
         assert_eq!(half_before.to_string(), "-0.5s");
         assert_eq!(half_before.to_std(), None);
     }
@@ -99,6 +122,12 @@ mod tests {
     #[test]
     fn times_before_the_epoch_round_down() {
         let time = UNIX_EPOCH - std::time::Duration::from_millis(1);
-        assert_eq!(Timestamp::from(time), Timestamp { seconds: -1, nanos: 999_000_000 });
+        assert_eq!(
+            Timestamp::from(time),
+            Timestamp {
+                seconds: -1,
+                nanos: 999_000_000
+            }
+        );
     }
 }

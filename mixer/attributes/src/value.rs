@@ -63,11 +63,14 @@ pub trait StringMap {
 
 impl StringMap for std::collections::BTreeMap<String, String> {
     fn lookup(&self, key: &str) -> Entry<'_> {
-        self.get(key).map_or(Entry::Absent, |value| Entry::Value(Cow::Borrowed(value)))
+        self.get(key)
+            .map_or(Entry::Absent, |value| Entry::Value(Cow::Borrowed(value)))
     }
 
     fn entries(&self) -> Vec<(Cow<'_, str>, Entry<'_>)> {
-        self.iter().map(|(key, value)| (Cow::Borrowed(&**key), Entry::Value(Cow::Borrowed(&**value)))).collect()
+        self.iter()
+            .map(|(key, value)| (Cow::Borrowed(&**key), Entry::Value(Cow::Borrowed(&**value))))
+            .collect()
     }
 }
 
@@ -93,8 +96,13 @@ pub enum Dynamic {
 impl Dynamic {
     /// The member `key` of an object; `None` for other values and for keys it has not.
     pub fn member(&self, key: &str) -> Option<&Dynamic> {
-        let Dynamic::Map(members) = self else { return None };
-        members.binary_search_by(|(name, _)| name.as_str().cmp(key)).ok().map(|at| &members[at].1)
+        let Dynamic::Map(members) = self else {
+            return None;
+        };
+        members
+            .binary_search_by(|(name, _)| name.as_str().cmp(key))
+            .ok()
+            .map(|at| &members[at].1)
     }
 }
 

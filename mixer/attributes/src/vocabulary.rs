@@ -189,8 +189,13 @@ pub fn builtin() -> &'static [Attribute] {
 
 /// The attributes an `for` may read, besides `destination.labels["..."]`: only what operators configure, never what a client
 /// chooses.
-pub const SELECTORS: [AttributeId; 5] =
-    [DESTINATION_SERVICE, DESTINATION_NAMESPACE, DESTINATION_LABELS, CONTEXT_REPORTER, RATE_LIMIT_DOMAIN];
+pub const SELECTORS: [AttributeId; 5] = [
+    DESTINATION_SERVICE,
+    DESTINATION_NAMESPACE,
+    DESTINATION_LABELS,
+    CONTEXT_REPORTER,
+    RATE_LIMIT_DOMAIN,
+];
 
 /// The built-in vocabulary and what a set of documents adds to it.
 #[derive(Clone, Debug, Default)]
@@ -205,20 +210,39 @@ impl Vocabulary {
     }
 
     /// Adds an attribute of an `attributes:` document; `None` when the name is taken.
-    pub fn declare(&mut self, name: &str, kind: Type, producer: Producer, meaning: &str) -> Option<AttributeId> {
+    pub fn declare(
+        &mut self,
+        name: &str,
+        kind: Type,
+        producer: Producer,
+        meaning: &str,
+    ) -> Option<AttributeId> {
         if self.by_name(name).is_some() {
             return None;
         }
         let id = AttributeId(AttributeId::FIRST_CUSTOM + u16::try_from(self.custom.len()).ok()?);
         let (name, meaning) = (name.to_owned(), meaning.to_owned());
-        self.custom.push(Attribute { id, name, kind, producer, trust: Trust::Client, meaning });
+        self.custom.push(Attribute {
+            id,
+            name,
+            kind,
+            producer,
+            trust: Trust::Client,
+            meaning,
+        });
         Some(id)
     }
 
     /// The attribute of that name.
     pub fn by_name(&self, name: &str) -> Option<&Attribute> {
         static NAMES: LazyLock<std::collections::HashMap<&'static str, usize>> =
-            LazyLock::new(|| BUILTIN.iter().enumerate().map(|(at, attribute)| (attribute.name.as_str(), at)).collect());
+            LazyLock::new(|| {
+                BUILTIN
+                    .iter()
+                    .enumerate()
+                    .map(|(at, attribute)| (attribute.name.as_str(), at))
+                    .collect()
+            });
         match NAMES.get(name) {
             Some(at) => Some(&BUILTIN[*at]),
             None => self.custom.iter().find(|attribute| attribute.name == name),
@@ -253,9 +277,14 @@ mod tests {
 
     #[test]
     fn ids_names_and_types_never_change() {
-        let now: String =
-            builtin().iter().map(|a| format!("{} {} {}\n", a.id.number(), a.name, a.kind)).collect();
-        assert!(now.starts_with(GOLDEN) || now == GOLDEN, "the vocabulary is append-only; it is now\n{now}");
+        let now: String = builtin()
+            .iter()
+            .map(|a| format!("{} {} {}\n", a.id.number(), a.name, a.kind))
+            .collect();
+        assert!(
+            now.starts_with(GOLDEN) || now == GOLDEN,
+            "the vocabulary is append-only; it is now\n{now}"
+        );
     }
 
     #[test]
@@ -268,10 +297,20 @@ mod tests {
     #[test]
     fn a_taken_name_is_not_declared_again() {
         let mut vocabulary = Vocabulary::new();
-        assert!(vocabulary.declare("request.path", Type::Int, Producer::Check, "").is_none());
-        let id = vocabulary.declare("cart.size", Type::Int, Producer::Check, "").unwrap();
+        assert!(
+            vocabulary
+                .declare("request.path", Type::Int, Producer::Check, "")
+                .is_none()
+        );
+        let id = vocabulary
+            .declare("cart.size", Type::Int, Producer::Check, "")
+            .unwrap();
         assert!(id.is_custom());
-        assert!(vocabulary.declare("cart.size", Type::Int, Producer::Check, "").is_none());
+        assert!(
+            vocabulary
+                .declare("cart.size", Type::Int, Producer::Check, "")
+                .is_none()
+        );
         assert_eq!(vocabulary.by_id(id).unwrap().name, "cart.size");
     }
 }

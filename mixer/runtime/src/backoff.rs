@@ -15,12 +15,19 @@ pub struct Backoff {
 impl Backoff {
     /// `first` bounds the wait after one failure, `most` after many.
     pub fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, failures: 0 }
+        Self {
+            first,
+            most,
+            failures: 0,
+        }
     }
 
     /// The wait after one more failure: at least a tenth of its bound, so that a loop never spins.
     pub fn next(&mut self, random: &Random) -> Duration {
-        let bound = self.first.saturating_mul(1u32 << self.failures.min(20)).min(self.most);
+        let bound = self
+            .first
+            .saturating_mul(1u32 << self.failures.min(20))
+            .min(self.most);
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(0.1 + 0.9 * random.unit())
     }

@@ -33,7 +33,10 @@ impl std::ops::Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, span: Duration) -> Instant {
-        Instant(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Instant(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -68,7 +71,11 @@ impl Clock {
     /// A clock that stands still until it is moved, and what moves it. It starts at 2026-01-01T00:00:00Z.
     pub fn manual() -> (Self, ManualClock) {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let manual = Arc::new(Manual { elapsed: Mutex::new(Duration::ZERO), start, moved: Notify::new() });
+        let manual = Arc::new(Manual {
+            elapsed: Mutex::new(Duration::ZERO),
+            start,
+            moved: Notify::new(),
+        });
         (Self(Source::Manual(manual.clone())), ManualClock(manual))
     }
 
@@ -122,7 +129,11 @@ impl Clock {
 impl ManualClock {
     /// Lets `span` pass, and wakes what waited for it.
     pub fn advance(&self, span: Duration) {
-        *self.0.elapsed.lock().unwrap_or_else(PoisonError::into_inner) += span;
+        *self
+            .0
+            .elapsed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) += span;
         self.0.moved.notify_waiters();
     }
 }
@@ -150,7 +161,9 @@ mod tests {
         assert_eq!(clock.now(), Instant::from_nanos(60_000_000_000));
     }
 
-    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    async fn futures_poll<F: Future>(
+        mut future: std::pin::Pin<&mut F>,
+    ) -> std::task::Poll<F::Output> {
         std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await
     }
 
@@ -158,6 +171,11 @@ mod tests {
     async fn work_that_is_done_in_time_wins() {
         let (clock, _hand) = Clock::manual();
         assert_eq!(clock.within(Duration::ZERO, async { 7 }).await, Some(7));
-        assert_eq!(clock.within(Duration::ZERO, std::future::pending::<()>()).await, None);
+        assert_eq!(
+            clock
+                .within(Duration::ZERO, std::future::pending::<()>())
+                .await,
+            None
+        );
     }
 }

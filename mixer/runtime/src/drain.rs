@@ -30,7 +30,10 @@ impl Drain {
 
     /// A guard for one piece of work.
     pub fn guard(&self) -> DrainGuard {
-        DrainGuard { begun: self.begun.clone(), _working: self.working.token() }
+        DrainGuard {
+            begun: self.begun.clone(),
+            _working: self.working.token(),
+        }
     }
 
     /// Whether the end has begun.

@@ -9,7 +9,13 @@ use tokio::sync::mpsc;
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let dropped = Arc::new(AtomicU64::new(0));
-    (Sender { sender, dropped: dropped.clone() }, Receiver { receiver, dropped })
+    (
+        Sender {
+            sender,
+            dropped: dropped.clone(),
+        },
+        Receiver { receiver, dropped },
+    )
 }
 
 /// The end that puts in.
@@ -44,7 +50,10 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), dropped: self.dropped.clone() }
+        Self {
+            sender: self.sender.clone(),
+            dropped: self.dropped.clone(),
+        }
     }
 }
 

@@ -35,7 +35,11 @@ impl Tasks {
 
     /// No tasks yet; they will run on `handle`.
     pub fn on(handle: Handle) -> Self {
-        Self(Arc::new(Owned { stop: CancellationToken::new(), handle, running: Mutex::new(Vec::new()) }))
+        Self(Arc::new(Owned {
+            stop: CancellationToken::new(),
+            handle,
+            running: Mutex::new(Vec::new()),
+        }))
     }
 
     /// Told when the tasks should end.
@@ -56,13 +60,21 @@ impl Tasks {
             }
             drop(abort);
         });
-        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         running.retain(|(_, task)| !task.is_finished());
         running.push((name, watched));
     }
 
     /// Runs `work` until it ends or the tasks are told to stop, whichever is first.
-    pub fn spawn_until_stop(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn_until_stop(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let stop = self.stop();
         self.spawn(name, async move {
             tokio::select! {
@@ -81,23 +93,44 @@ impl Tasks {
 
     /// How many tasks run.
     pub fn running(&self) -> usize {
-        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().filter(|(_, task)| !task.is_finished()).count()
+        let running = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        running
+            .iter()
+            .filter(|(_, task)| !task.is_finished())
+            .count()
     }
 
     /// Tells every task to stop, joins them, and aborts what is left after `deadline`.
     pub async fn shutdown(&self, clock: &Clock, deadline: Duration) -> Result<(), Unfinished> {
         self.0.stop.cancel();
-        let running = std::mem::take(&mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = std::mem::take(
+            &mut *self
+                .0
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let until = clock.now() + deadline;
         let mut unfinished = Vec::new();
         for (name, mut task) in running {
-            if clock.within(until.since(clock.now()), &mut task).await.is_none() {
+            if clock
+                .within(until.since(clock.now()), &mut task)
+                .await
+                .is_none()
+            {
                 task.abort();
                 unfinished.push(name);
             }
         }
-        if unfinished.is_empty() { Ok(()) } else { Err(Unfinished(unfinished)) }
+        if unfinished.is_empty() {
+            Ok(())
+        } else {
+            Err(Unfinished(unfinished))
+        }
     }
 }
 
@@ -110,7 +143,12 @@ impl Default for Tasks {
 impl Drop for Owned {
     fn drop(&mut self) {
         self.stop.cancel();
-        for (_, task) in self.running.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for (_, task) in self
+            .running
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             task.abort();
         }
     }
@@ -144,7 +182,10 @@ mod tests {
         let (clock, _hand) = Clock::manual();
         let tasks = Tasks::new();
         tasks.spawn("stubborn", std::future::pending());
-        assert_eq!(tasks.shutdown(&clock, Duration::ZERO).await, Err(Unfinished(vec!["stubborn"])));
+        assert_eq!(
+            tasks.shutdown(&clock, Duration::ZERO).await,
+            Err(Unfinished(vec!["stubborn"]))
+        );
     }
 
     #[tokio::test]

@@ -55,7 +55,10 @@ pub(crate) struct Args {
 
 /// Runs the demo.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}")),
     };
@@ -76,9 +79,19 @@ async fn story(args: &Args) -> Result<(), town::Failed> {
     let counts = Arc::new(Counts::default());
     let clients = Tasks::new();
     let next = Arc::new(AtomicU64::new(0));
-    let client = |from, rest| LoadClient { from, to: town.door(), rest, products: args.products, next: next.clone() };
+    let client = |from, rest| LoadClient {
+        from,
+        to: town.door(),
+        rest,
+        products: args.products,
+        next: next.clone(),
+    };
     for _ in 0..BUSY {
-        client(Ipv4Addr::LOCALHOST.into(), Duration::ZERO).start(clock.clone(), counts.clone(), &clients);
+        client(Ipv4Addr::LOCALHOST.into(), Duration::ZERO).start(
+            clock.clone(),
+            counts.clone(),
+            &clients,
+        );
     }
     client(BLOCKED, REST).start(clock.clone(), counts.clone(), &clients);
     client(GREEDY, REST).start(clock.clone(), counts.clone(), &clients);
@@ -121,23 +134,38 @@ async fn introduce(args: &Args, town: &Town) {
     say("Mixer demo: frontend -> products -> reviews, each behind its own proxy");
     say(&format!("  call it    curl -i http://{door}/products/1"));
     if let Ok((status, text)) = load::ask_once(BLOCKED, door).await {
-        say(&format!("  denied     curl -i --interface {BLOCKED} http://{door}/products/1"));
+        say(&format!(
+            "  denied     curl -i --interface {BLOCKED} http://{door}/products/1"
+        ));
         say(&format!("             {status}: {text}"));
     }
-    say(&format!("  policies   {}: edit a file and watch the next lines change", args.policies.display()));
-    say(&format!("  metrics    curl http://{}/stats/prometheus", town.admin()));
-    say(&format!("  state      curl http://{}/config_dump", town.admin()));
+    say(&format!(
+        "  policies   {}: edit a file and watch the next lines change",
+        args.policies.display()
+    ));
+    say(&format!(
+        "  metrics    curl http://{}/stats/prometheus",
+        town.admin()
+    ));
+    say(&format!(
+        "  state      curl http://{}/config_dump",
+        town.admin()
+    ));
     match &args.zipkin {
         Some(url) => say(&format!("  traces     {url}")),
-        None => say("  traces     collected here, one is shown at the end (--zipkin URL sends them to yours)"),
+        None => say(
+            "  traces     collected here, one is shown at the end (--zipkin URL sends them to yours)",
+        ),
     }
 }
 
 async fn report_each_second(clock: &Clock, counts: &Counts, town: &Town) {
-    let (mut totals, mut latencies, mut hits) = (Totals::default(), Latencies::default(), town.cache_hits());
+    let (mut totals, mut latencies, mut hits) =
+        (Totals::default(), Latencies::default(), town.cache_hits());
     loop {
         clock.sleep(Duration::from_secs(1)).await;
-        let (now, now_latencies, now_hits) = (counts.totals(), counts.latencies(), town.cache_hits());
+        let (now, now_latencies, now_hits) =
+            (counts.totals(), counts.latencies(), town.cache_hits());
         let (second, took) = (now.since(&totals), now_latencies.since(&latencies));
         say(&format!(
             "sent {:>6}  allowed {:>6}  denied {:>5}  limited {:>4}  failed {:>3}  p50 {:>6} us  p99 {:>6} us  cache hits {:>6}{}",
@@ -149,7 +177,9 @@ async fn report_each_second(clock: &Clock, counts: &Counts, town: &Town) {
             took.quantile(0.5),
             took.quantile(0.99),
             now_hits - hits,
-            town.complaint().map_or(String::new(), |why| format!("\n  policies not taken: {why}")),
+            town.complaint().map_or(String::new(), |why| format!(
+                "\n  policies not taken: {why}"
+            )),
         ));
         (totals, latencies, hits) = (now, now_latencies, now_hits);
     }
@@ -166,7 +196,9 @@ fn fail(why: &str) -> ExitCode {
 
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| "a number and a unit, such as 10s or 2m".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number and a unit, such as 10s or 2m".to_owned())?;
     match &text[digits.len()..] {
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(60 * number)),

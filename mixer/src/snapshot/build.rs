@@ -21,11 +21,21 @@ pub(super) fn build(
 ) -> Result<Snapshot, Diagnostics> {
     let mut problems = Vec::new();
     let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
-    let asked: HashSet<usize> = facts.iter().flat_map(|facts| &facts.asks).copied().collect();
+    let asked: HashSet<usize> = facts
+        .iter()
+        .flat_map(|facts| &facts.asks)
+        .copied()
+        .collect();
     let mut adapters: Vec<Option<Installed>> = Vec::with_capacity(set.adapters.len());
     for (at, document) in set.adapters.iter().enumerate() {
         let unasked = !asked.contains(&at);
-        adapters.push(install(document, unasked, registry, surroundings, &mut problems));
+        adapters.push(install(
+            document,
+            unasked,
+            registry,
+            surroundings,
+            &mut problems,
+        ));
     }
     check_capabilities(&set, &adapters, &mut problems);
     declare_standard(&set, &adapters, &mut problems);

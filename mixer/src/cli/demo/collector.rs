@@ -54,10 +54,14 @@ impl Collector {
     /// Listens on a free port; the URL to post spans to.
     pub(super) async fn start(&self, tasks: &Tasks) -> io::Result<String> {
         let collector = self.clone();
-        let address = serve_http(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tasks, move |request| {
-            let collector = collector.clone();
-            async move { Ok::<_, Infallible>(collector.answer(request).await) }
-        })
+        let address = serve_http(
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tasks,
+            move |request| {
+                let collector = collector.clone();
+                async move { Ok::<_, Infallible>(collector.answer(request).await) }
+            },
+        )
         .await?;
         Ok(format!("http://{address}/api/v2/spans"))
     }
@@ -70,16 +74,23 @@ impl Collector {
     /// The trace with the most spans, a line a span, children below their parents.
     pub(super) fn show_trace(&self) -> Vec<String> {
         let collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(spans) = collected.traces.values().max_by_key(|spans| spans.len()) else { return Vec::new() };
+        let Some(spans) = collected.traces.values().max_by_key(|spans| spans.len()) else {
+            return Vec::new();
+        };
         let mut lines = Vec::new();
-        for root in spans.iter().filter(|span| span.parent_id.as_ref().is_none_or(|id| spans.iter().all(|s| s.id != *id))) {
+        for root in spans.iter().filter(|span| {
+            span.parent_id
+                .as_ref()
+                .is_none_or(|id| spans.iter().all(|s| s.id != *id))
+        }) {
             show(root, spans, 0, &mut lines);
         }
         lines
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let status = if request.method() != Method::POST || request.uri().path() != "/api/v2/spans" {
+        let status = if request.method() != Method::POST || request.uri().path() != "/api/v2/spans"
+        {
             StatusCode::NOT_FOUND
         } else {
             match Limited::new(request.into_body(), MAX_BODY).collect().await {
@@ -93,12 +104,19 @@ impl Collector {
     }
 
     fn collect(&self, body: &[u8]) -> StatusCode {
-        let Ok(spans) = serde_json::from_slice::<Vec<Span>>(body) else { return StatusCode::BAD_REQUEST };
+        let Ok(spans) = serde_json::from_slice::<Vec<Span>>(body) else {
+            return StatusCode::BAD_REQUEST;
+        };
         let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         collected.spans += spans.len() as u64;
         for span in spans {
-            if collected.traces.len() < MAX_TRACES || collected.traces.contains_key(&span.trace_id) {
-                collected.traces.entry(span.trace_id.clone()).or_default().push(span);
+            if collected.traces.len() < MAX_TRACES || collected.traces.contains_key(&span.trace_id)
+            {
+                collected
+                    .traces
+                    .entry(span.trace_id.clone())
+                    .or_default()
+                    .push(span);
             }
         }
         StatusCode::ACCEPTED
@@ -106,11 +124,26 @@ impl Collector {
 }
 
 fn show(span: &Span, all: &[Span], depth: usize, lines: &mut Vec<String>) {
-    let service = span.local_endpoint.as_ref().and_then(|endpoint| endpoint.service_name.as_deref()).unwrap_or("-");
-    let (kind, name) = (span.kind.as_deref().unwrap_or("-"), span.name.as_deref().unwrap_or("-"));
-    lines.push(format!("{:indent$}{service} {kind} {name} {} us", "", span.duration, indent = 2 * depth));
+    let service = span
+        .local_endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.service_name.as_deref())
+        .unwrap_or("-");
+    let (kind, name) = (
+        span.kind.as_deref().unwrap_or("-"),
+        span.name.as_deref().unwrap_or("-"),
+    );
+    lines.push(format!(
+        "{:indent$}{service} {kind} {name} {} us",
+        "",
+        span.duration,
+        indent = 2 * depth
+    ));
     if depth < 16 {
-        for child in all.iter().filter(|child| child.parent_id.as_ref() == Some(&span.id)) {
+        for child in all
+            .iter()
+            .filter(|child| child.parent_id.as_ref() == Some(&span.id))
+        {
             show(child, all, depth + 1, lines);
         }
     }

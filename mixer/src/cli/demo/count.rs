@@ -56,7 +56,10 @@ impl Counts {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if ended == Ended::Allowed {
-            self.latency.lock().unwrap_or_else(PoisonError::into_inner).add(took);
+            self.latency
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(took);
         }
     }
 
@@ -72,7 +75,10 @@ impl Counts {
 
     /// Latencies since the start.
     pub(super) fn latencies(&self) -> Latencies {
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.latency
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -112,7 +118,13 @@ impl Latencies {
 
     /// What came after `before`.
     pub(super) fn since(&self, before: &Latencies) -> Latencies {
-        Latencies(self.0.iter().zip(&before.0).map(|(now, then)| now - then).collect())
+        Latencies(
+            self.0
+                .iter()
+                .zip(&before.0)
+                .map(|(now, then)| now - then)
+                .collect(),
+        )
     }
 
     /// Microseconds below which `share` of the requests were; 0 for none.
@@ -149,7 +161,10 @@ mod tests {
     fn a_bucket_holds_its_values_and_is_narrow() {
         for value in (0..2_000).chain([10_000, 123_456, 9_999_999, 1 << 40]) {
             let upper = upper(bucket(value));
-            assert!(upper >= value && upper - value <= value / 16, "{value} in a bucket up to {upper}");
+            assert!(
+                upper >= value && upper - value <= value / 16,
+                "{value} in a bucket up to {upper}"
+            );
         }
     }
 
@@ -160,14 +175,27 @@ mod tests {
         let mut now = before.clone();
         (1..=100).for_each(|ms| now.add(Duration::from_millis(ms)));
         let between = now.since(&before);
-        assert!((50_000..=53_200).contains(&between.quantile(0.5)), "{}", between.quantile(0.5));
-        assert!((99_000..=105_300).contains(&between.quantile(0.99)), "{}", between.quantile(0.99));
+        assert!(
+            (50_000..=53_200).contains(&between.quantile(0.5)),
+            "{}",
+            between.quantile(0.5)
+        );
+        assert!(
+            (99_000..=105_300).contains(&between.quantile(0.99)),
+            "{}",
+            between.quantile(0.99)
+        );
         assert_eq!(Latencies::default().quantile(0.5), 0);
     }
 
     #[test]
     fn a_status_is_counted_as_its_reader_would_take_it() {
-        let table = [(200, Ended::Allowed), (403, Ended::Denied), (429, Ended::Limited), (503, Ended::Failed)];
+        let table = [
+            (200, Ended::Allowed),
+            (403, Ended::Denied),
+            (429, Ended::Limited),
+            (503, Ended::Failed),
+        ];
         for (status, ended) in table {
             assert_eq!(Ended::from_status(status), ended);
         }

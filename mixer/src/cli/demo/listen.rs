@@ -16,7 +16,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// Answers requests to `address` with `answer` until `tasks` end; the address that was bound.
-pub(super) async fn serve_http<A, F>(address: SocketAddr, tasks: &Tasks, answer: A) -> io::Result<SocketAddr>
+pub(super) async fn serve_http<A, F>(
+    address: SocketAddr,
+    tasks: &Tasks,
+    answer: A,
+) -> io::Result<SocketAddr>
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send,

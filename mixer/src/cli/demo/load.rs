@@ -51,8 +51,16 @@ impl LoadClient {
     }
 
     /// Requests over one connection, until it or the demo ends.
-    async fn session(&self, stream: TcpStream, clock: &Clock, counts: &Counts, stop: &CancellationToken) {
-        let Ok((mut sender, connection)) = handshake(TokioIo::new(stream)).await else { return };
+    async fn session(
+        &self,
+        stream: TcpStream,
+        clock: &Clock,
+        counts: &Counts,
+        stop: &CancellationToken,
+    ) {
+        let Ok((mut sender, connection)) = handshake(TokioIo::new(stream)).await else {
+            return;
+        };
         let mut connection = std::pin::pin!(connection);
         while !stop.is_cancelled() {
             let start = clock.now();
@@ -70,7 +78,10 @@ impl LoadClient {
         }
     }
 
-    async fn send(&self, sender: &mut SendRequest<Empty<Bytes>>) -> Result<StatusCode, hyper::Error> {
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+    ) -> Result<StatusCode, hyper::Error> {
         let product = self.next.fetch_add(1, Ordering::Relaxed) % self.products;
         let request = Request::get(format!("/products/{product}"))
             .header(header::HOST, "frontend.shop")
@@ -86,15 +97,30 @@ impl LoadClient {
 
 /// One request from `from`, with the text of its answer.
 pub(super) async fn ask_once(from: IpAddr, to: SocketAddr) -> io::Result<(StatusCode, String)> {
-    let (mut sender, connection) =
-        handshake(TokioIo::new(connect(from, to).await?)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = handshake(TokioIo::new(connect(from, to).await?))
+        .await
+        .map_err(io::Error::other)?;
     let exchange = async {
-        let request = Request::get("/products/1").header(header::HOST, "frontend.shop").body(Empty::<Bytes>::new());
+        let request = Request::get("/products/1")
+            .header(header::HOST, "frontend.shop")
+            .body(Empty::<Bytes>::new());
         let request = request.expect("a method, a path and a host make a request");
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(io::Error::other)?;
-        Ok((status, String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned()))
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(io::Error::other)?;
+        Ok((
+            status,
+            String::from_utf8_lossy(&body.to_bytes())
+                .trim_end()
+                .to_owned(),
+        ))
     };
     tokio::select! {
         answer = exchange => answer,

@@ -49,26 +49,46 @@ pub(super) struct Failed {
 
 impl Town {
     /// Starts everything and waits until a request gets through.
-    pub(super) async fn build(policies: &Path, zipkin: Option<&str>, clock: Clock) -> Result<Self, Failed> {
-        let (random, services, collector) = (Arc::new(Random::from_system()), Tasks::new(), Collector::default());
+    pub(super) async fn build(
+        policies: &Path,
+        zipkin: Option<&str>,
+        clock: Clock,
+    ) -> Result<Self, Failed> {
+        let (random, services, collector) = (
+            Arc::new(Random::from_system()),
+            Tasks::new(),
+            Collector::default(),
+        );
         let zipkin_url = match zipkin {
             Some(url) => url.to_owned(),
             None => collector.start(&services).await.map_err(Failed::internal)?,
         };
         let addresses = TempDir::with_prefix("mixer-demo-").map_err(Failed::internal)?;
-        std::fs::write(addresses.path().join("tracing.yaml"), tracing(&zipkin_url)).map_err(Failed::internal)?;
+        std::fs::write(addresses.path().join("tracing.yaml"), tracing(&zipkin_url))
+            .map_err(Failed::internal)?;
 
         let paths = vec![policies.to_owned(), addresses.path().to_owned()];
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mixer = Server::start(Config { grpc: free, admin: free, ..Config::new(paths) }, clock.clone(), random.clone())
-            .await
-            .map_err(Failed::start)?;
+        let mixer = Server::start(
+            Config {
+                grpc: free,
+                admin: free,
+                ..Config::new(paths)
+            },
+            clock.clone(),
+            random.clone(),
+        )
+        .await
+        .map_err(Failed::start)?;
 
         let (mut proxies, mut documents) = (Vec::new(), String::new());
         for service in &SERVICES {
             // The application and its proxy name each other: the proxy gets a port that is bound for the application first.
             let outbound = free_port().map_err(Failed::internal)?;
-            let app = service.start(outbound, &services).await.map_err(Failed::internal)?;
+            let app = service
+                .start(outbound, &services)
+                .await
+                .map_err(Failed::internal)?;
             let config = mixer_proxy::Config {
                 service: Some(service.name.to_owned()),
                 app: Some(app),
@@ -78,22 +98,37 @@ impl Town {
                 workers: 1,
                 ..mixer_proxy::Config::new(mixer_proxy::Control::Mixer(mixer.grpc().to_string()))
             };
-            let proxy = mixer_proxy::Proxy::start(config, clock.clone(), random.clone()).map_err(Failed::internal)?;
+            let proxy = mixer_proxy::Proxy::start(config, clock.clone(), random.clone())
+                .map_err(Failed::internal)?;
             let inbound = proxy.inbound().expect("an inbound listener was asked for");
-            documents += &format!("---\nservice: {}\nendpoints: [\"{inbound}\"]\n", service.name);
+            documents += &format!(
+                "---\nservice: {}\nendpoints: [\"{inbound}\"]\n",
+                service.name
+            );
             proxies.push(proxy);
         }
-        std::fs::write(addresses.path().join("services.yaml"), documents).map_err(Failed::internal)?;
+        std::fs::write(addresses.path().join("services.yaml"), documents)
+            .map_err(Failed::internal)?;
 
         let collects = zipkin.is_none();
-        let town = Self { clock, mixer, proxies, services, collector, collects, _addresses: addresses };
+        let town = Self {
+            clock,
+            mixer,
+            proxies,
+            services,
+            collector,
+            collects,
+            _addresses: addresses,
+        };
         town.wait_for_traffic().await?;
         Ok(town)
     }
 
     /// Where the shop's customers come in.
     pub(super) fn door(&self) -> SocketAddr {
-        self.proxies[0].inbound().expect("an inbound listener was asked for")
+        self.proxies[0]
+            .inbound()
+            .expect("an inbound listener was asked for")
     }
 
     /// Mixer's admin address.
@@ -118,11 +153,17 @@ impl Town {
             proxy.shutdown().await;
         }
         let spans_sent = self.mixer.shutdown(PATIENCE).await;
-        let (spans, trace) =
-            if self.collects { (self.collector.spans(), self.collector.show_trace()) } else { (spans_sent, Vec::new()) };
+        let (spans, trace) = if self.collects {
+            (self.collector.spans(), self.collector.show_trace())
+        } else {
+            (spans_sent, Vec::new())
+        };
         let _ = self.services.shutdown(&self.clock, PATIENCE).await;
         End {
-            check_rpcs: stats.iter().map(|stats| stats.check_calls + stats.quota_calls).sum(),
+            check_rpcs: stats
+                .iter()
+                .map(|stats| stats.check_calls + stats.quota_calls)
+                .sum(),
             cache_hits: stats.iter().map(|stats| stats.cache_hits).sum(),
             spans,
             trace,
@@ -144,16 +185,20 @@ impl Town {
                 self.clock.sleep(Duration::from_millis(20)).await;
             }
         };
-        self.clock.within(PATIENCE, arrived).await.ok_or_else(|| Failed::internal("the proxies did not come up in time"))
+        self.clock
+            .within(PATIENCE, arrived)
+            .await
+            .ok_or_else(|| Failed::internal("the proxies did not come up in time"))
     }
 }
 
 /// Ctrl-C, or the service manager's word to end.
 pub(super) async fn interrupted() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(_) => return std::future::pending().await,
-    };
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(_) => return std::future::pending().await,
+        };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -172,11 +217,17 @@ fn free_port() -> std::io::Result<SocketAddr> {
 
 impl Failed {
     fn internal(why: impl fmt::Display) -> Self {
-        Self { why: why.to_string(), code: ExitCode::FAILURE }
+        Self {
+            why: why.to_string(),
+            code: ExitCode::FAILURE,
+        }
     }
 
     fn start(error: crate::serve::StartError) -> Self {
-        Self { why: error.to_string(), code: error.exit_code() }
+        Self {
+            why: error.to_string(),
+            code: error.exit_code(),
+        }
     }
 }
 
