@@ -52,6 +52,14 @@ struct Inner {
     closing: watch::Sender<bool>,
 }
 
+/// What has to be asked before a request is answered; see [`Client::answer`].
+#[derive(Debug)]
+pub struct Asking {
+    place: Arc<Place>,
+    /// It is decided, but these charges are not covered by leases.
+    owes: Option<(Arc<Entry>, Bill)>,
+}
+
 /// What is known of a request without asking.
 enum Here {
     Answered(Answer),
@@ -119,12 +127,40 @@ impl Client {
     /// May this request pass? `destination` is the service it goes to (`None`: none of the mesh). Takes what it charges.
     /// Never waits longer than the configured time and never fails: what cannot be asked is answered by the failure mode.
     pub async fn check(&self, at: At, destination: Option<&str>, bag: &AttributeBag<'_>) -> Answer {
+        match self.answer(at, destination, bag) {
+            Ok(answer) => answer,
+            Err(asking) => self.ask(asking, at, destination, bag).await,
+        }
+    }
+
+    /// The part of [`Client::check`] that asks nobody: `Err` is what has to go to [`Client::ask`], at once and with the same
+    /// request. A host whose futures must be small calls the two.
+    pub fn answer(
+        &self,
+        at: At,
+        destination: Option<&str>,
+        bag: &AttributeBag<'_>,
+    ) -> Result<Answer, Asking> {
+        match self.inner.answer_here(at, destination, bag) {
+            Here::Answered(answer) => Ok(answer),
+            Here::Unknown(place) => Err(Asking { place, owes: None }),
+            Here::Owes(place, entry, bill) => Err(Asking {
+                place,
+                owes: Some((entry, bill)),
+            }),
+        }
+    }
+
+    /// The part of [`Client::check`] that asks.
+    pub async fn ask(
+        &self,
+        asking: Asking,
+        at: At,
+        destination: Option<&str>,
+        bag: &AttributeBag<'_>,
+    ) -> Answer {
         let inner = &*self.inner;
-        let (place, owes) = match inner.answer_here(at, destination, bag) {
-            Here::Answered(answer) => return answer,
-            Here::Unknown(place) => (place, None),
-            Here::Owes(place, entry, bill) => (place, Some((entry, bill))),
-        };
+        let Asking { place, owes } = asking;
         let until = inner.clock.now() + inner.calls.total_timeout();
         if let Some((entry, bill)) = owes {
             match inner.pay(&entry, bill, until).await {

@@ -18,7 +18,7 @@ mod stats;
 mod wire;
 
 pub use answer::{Answer, Because, Failure, HeaderOperation, Shadow, Verdict};
-pub use client::Client;
+pub use client::{Asking, Client};
 pub use config::Config;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};
 pub use state::{At, Scope, State};

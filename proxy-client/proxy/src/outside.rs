@@ -21,18 +21,20 @@ const RESOLVE_FOR: Duration = Duration::from_secs(2);
 /// Hosts kept per thread.
 const HOSTS: usize = 1_024;
 
-/// The addresses of `authority`, whose host is `host`.
+/// The addresses of `authority`, if they were asked for lately.
+pub(crate) fn kept(worker: &Worker, authority: &str) -> Option<Arc<Addresses>> {
+    let now = worker.shared.clock.now();
+    let kept = worker.outside.borrow();
+    let (addresses, until) = kept.get(authority)?;
+    (*until > now).then(|| addresses.clone())
+}
+
+/// Asks for the addresses of `authority`, whose host is `host`.
 pub(crate) async fn resolve(
     worker: &Rc<Worker>,
     authority: &str,
     host: &str,
 ) -> Result<Arc<Addresses>, Reply> {
-    let now = worker.shared.clock.now();
-    if let Some((addresses, until)) = worker.outside.borrow().get(authority)
-        && *until > now
-    {
-        return Ok(addresses.clone());
-    }
     let parsed: Authority = authority.parse().map_err(|_| Malformed::BadHost)?;
     let port = parsed.port_u16().unwrap_or(80);
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
@@ -54,10 +56,11 @@ pub(crate) async fn resolve(
         return Err(Reply::would_loop());
     }
     let addresses = Arc::new(Addresses::new(found));
+    let until = worker.shared.clock.now() + KEEP;
     let mut kept = worker.outside.borrow_mut();
     if kept.len() >= HOSTS {
         kept.clear();
     }
-    kept.insert(authority.to_owned(), (addresses.clone(), now + KEEP));
+    kept.insert(authority.to_owned(), (addresses.clone(), until));
     Ok(addresses)
 }

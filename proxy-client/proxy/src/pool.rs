@@ -87,14 +87,21 @@ impl Pool {
             .entry(address)
             .or_default()
             .clone();
-        if http2 {
-            return http2::take(self, &server, address, fresh)
+        let kept = match (fresh, http2) {
+            (true, _) => None,
+            (false, true) => http2::kept(self, &server).map(Lease::Http2),
+            (false, false) => http1::kept(self, &server).map(Lease::Http1),
+        };
+        match kept {
+            Some(lease) => Ok(lease),
+            // Seldom, hence not part of every request's future.
+            None if http2 => Box::pin(http2::open(self, &server, address))
                 .await
-                .map(Lease::Http2);
+                .map(Lease::Http2),
+            None => Box::pin(http1::open(self, &server, address))
+                .await
+                .map(Lease::Http1),
         }
-        http1::take(self, &server, address, fresh)
-            .await
-            .map(Lease::Http1)
     }
 
     /// Closes what was unused too long, and forgets servers without connections.

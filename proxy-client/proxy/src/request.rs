@@ -15,7 +15,7 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, host};
-use mixer_client::{Answer, At, Because, DecisionSample, Scope, Verdict};
+use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
 use mixer_documents::{Protocol as Declared, Service};
 
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
@@ -155,7 +155,19 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         client_ip,
         time,
     };
-    let answer = ask(exchange, scope.as_deref(), service, &head).await;
+    let answer = match answer(exchange, scope.as_deref(), &head) {
+        Ok(answer) => answer,
+        // What is seldom needed is large, and lives elsewhere than in every request's future.
+        Err(asking) => Box::pin(ask(exchange, asking, &head)).await,
+    };
+    if let (Some(answer), Some(client)) = (&answer, &shared.client)
+        && answer.because != Because::Nothing
+    {
+        client.reporter().decision(&DecisionSample {
+            destination: service.unwrap_or_default(),
+            answer,
+        });
+    }
     if let Some(record) = &mut exchange.record {
         record.answer.clone_from(&answer);
     }
@@ -262,36 +274,46 @@ async fn resolve<'r>(
     if !routing.mesh.outbound_allow {
         return Err(Reply::no_route(host));
     }
-    Ok((
-        Target::Outside(outside::resolve(worker, authority, host).await?),
-        None,
-    ))
+    let addresses = match outside::kept(worker, authority) {
+        Some(addresses) => addresses,
+        None => Box::pin(outside::resolve(worker, authority, host)).await?,
+    };
+    Ok((Target::Outside(addresses), None))
 }
 
-/// Asks Mixer whether the request may pass. `None`: nobody was asked, since there is none to ask or nothing to ask about.
-async fn ask(
+/// What is known about whether the request may pass, and `Err`: what must be asked. `Ok(None)`: there is nobody to ask or
+/// nothing to ask about. Not async, so that the attributes live on the stack and not in every request's future.
+fn answer(
     exchange: &Exchange,
     scope: Option<&Scope>,
-    service: Option<&str>,
     head: &Head<'_>,
-) -> Option<Answer> {
+) -> Result<Option<Answer>, Asking> {
     let at = exchange.connection.at;
-    let client = exchange.connection.worker.shared.client.as_ref()?;
+    let shared = &exchange.connection.worker.shared;
+    let Some(client) = &shared.client else {
+        return Ok(None);
+    };
     if at == At::Outbound && scope.is_some_and(|scope| !scope.rules && !scope.quotas) {
-        return None;
+        return Ok(None);
     }
+    let mut bag = AttributeBag::new();
+    exchange.facts().fill(&mut bag);
+    head.fill(exchange.protocol, &mut bag);
+    client
+        .answer(at, exchange.destination.name(&shared.config), &bag)
+        .map(Some)
+}
+
+/// Asks Mixer.
+async fn ask(exchange: &Exchange, asking: Asking, head: &Head<'_>) -> Option<Answer> {
+    let at = exchange.connection.at;
+    let shared = &exchange.connection.worker.shared;
+    let client = shared.client.as_ref()?;
     let mut bag = AttributeBag::new();
     let facts = exchange.facts();
     facts.fill(&mut bag);
     head.fill(exchange.protocol, &mut bag);
-    let answer = client.check(at, service, &bag).await;
-    if answer.because != Because::Nothing {
-        client.reporter().decision(&DecisionSample {
-            destination: service.unwrap_or_default(),
-            answer: &answer,
-        });
-    }
-    Some(answer)
+    Some(client.ask(asking, at, facts.service, &bag).await)
 }
 
 fn apply(

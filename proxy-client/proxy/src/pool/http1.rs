@@ -29,27 +29,28 @@ pub(crate) struct Lent {
     pool: Rc<Pool>,
 }
 
-pub(super) async fn take(
+/// The connection used last that is still good.
+pub(super) fn kept(pool: &Rc<Pool>, server: &Rc<Server>) -> Option<Lent> {
+    let mut idle = server.http1.0.borrow_mut();
+    while let Some((sender, _)) = idle.pop() {
+        if sender.is_ready() {
+            return Some(Lent {
+                sender,
+                reused: true,
+                server: server.clone(),
+                pool: pool.clone(),
+            });
+        }
+    }
+    None
+}
+
+/// A new connection.
+pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
-    fresh: bool,
 ) -> Result<Lent, ConnectError> {
-    let lent = |sender, reused| Lent {
-        sender,
-        reused,
-        server: server.clone(),
-        pool: pool.clone(),
-    };
-    while let Some((sender, _)) = if fresh {
-        None
-    } else {
-        server.http1.0.borrow_mut().pop()
-    } {
-        if sender.is_ready() {
-            return Ok(lent(sender, true));
-        }
-    }
     let stream = pool.connect(address).await?;
     let (sender, connection) = Builder::new()
         .max_header_size(pool.limits.head_bytes)
@@ -62,7 +63,12 @@ pub(super) async fn take(
             tracing::debug!(%address, "connection to server ended: {error}");
         }
     });
-    Ok(lent(sender, false))
+    Ok(Lent {
+        sender,
+        reused: false,
+        server: server.clone(),
+        pool: pool.clone(),
+    })
 }
 
 impl Idle {

@@ -48,46 +48,49 @@ pub(crate) struct Stream {
     pub(super) reused: bool,
 }
 
-pub(super) async fn take(
+/// A stream of a connection that has one free.
+pub(super) fn kept(pool: &Rc<Pool>, server: &Rc<Server>) -> Option<Stream> {
+    server
+        .http2
+        .available(pool.limits.upstream_http2)
+        .map(Stream::new)
+}
+
+/// A stream of a new connection; if another request is opening one, of that.
+pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
-    fresh: bool,
 ) -> Result<Stream, ConnectError> {
     let shared = &server.http2;
-    let mut fresh = fresh;
-    loop {
-        if !fresh && let Some(connection) = shared.available(pool.limits.upstream_http2) {
-            return Ok(Stream::new(connection));
+    while shared.connecting.get() {
+        let failures = shared.failures.get();
+        shared.connected.notified().await;
+        if let Some(stream) = kept(pool, server) {
+            return Ok(stream);
         }
-        if shared.connecting.get() {
-            let failures = shared.failures.get();
-            shared.connected.notified().await;
-            if shared.failures.get() != failures
-                && let Some(failure) = shared.failure.borrow().clone()
-            {
-                return Err(failure);
-            }
-            fresh = false;
-            continue;
+        if shared.failures.get() != failures
+            && let Some(failure) = shared.failure.borrow().clone()
+        {
+            return Err(failure);
         }
-        let connecting = Connecting::begin(shared);
-        match open(pool, server, address).await {
-            Ok(connection) => {
-                shared.connections.borrow_mut().push(connection.clone());
-                return Ok(Stream::new(connection));
-            }
-            Err(failure) => {
-                shared.failures.set(shared.failures.get() + 1);
-                *shared.failure.borrow_mut() = Some(failure.clone());
-                drop(connecting);
-                return Err(failure);
-            }
+    }
+    let connecting = Connecting::begin(shared);
+    match connect(pool, server, address).await {
+        Ok(connection) => {
+            shared.connections.borrow_mut().push(connection.clone());
+            Ok(Stream::new(connection))
+        }
+        Err(failure) => {
+            shared.failures.set(shared.failures.get() + 1);
+            *shared.failure.borrow_mut() = Some(failure.clone());
+            drop(connecting);
+            Err(failure)
         }
     }
 }
 
-async fn open(
+async fn connect(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
