@@ -59,6 +59,11 @@ impl EvalError {
         )
     }
 
+    /// Whether something that was read is given more than once, so that nobody can say which is meant.
+    pub fn is_ambiguity(&self) -> bool {
+        matches!(self, EvalError::Ambiguous(_))
+    }
+
     /// Whether the evaluation went over a limit. No operator absorbs that.
     pub fn is_limit(&self) -> bool {
         matches!(self, EvalError::TooManySteps | EvalError::TooManyBytes)

@@ -83,8 +83,9 @@ impl<'a> Deciding<'a> {
             None => None,
             Some(by) => match by.evaluate(&mut self.evaluation) {
                 Ok(row) => Some(row.to_text()),
-                Err(error) if error.is_absence() => None,
-                Err(error) => return Err(undetermined(&error)),
+                // Nobody picks a row by giving its name twice.
+                Err(error) if error.is_ambiguity() => return Err(undetermined(&error)),
+                Err(_) => None,
             },
         };
         let row = row.filter(|row| quota.limit.table.iter().any(|(name, _)| **name == **row));

@@ -1,3 +1,5 @@
+//! Which files are read, in which order, and within which bounds.
+
 use super::*;
 
 fn write(root: &Path, files: &[(&str, &str)]) {

@@ -1,3 +1,5 @@
+//! Changes on a real file system: renames, symlink swaps, removals.
+
 use std::fs;
 
 use super::*;

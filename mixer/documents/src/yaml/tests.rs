@@ -1,3 +1,5 @@
+//! What YAML may not do to a policy.
+
 use super::*;
 
 fn parse(text: &str) -> (Vec<Node>, Vec<String>) {

@@ -96,8 +96,9 @@ impl RawApp {
     }
 }
 
-/// Runs `work` beside the test.
-#[allow(clippy::disallowed_methods)]
+/// Runs `work` beside the test, as long as the test's runtime lives.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(work);
+    let tasks = mixer_runtime::Tasks::new();
+    tasks.spawn("beside the test", work);
+    std::mem::forget(tasks);
 }

@@ -1,3 +1,5 @@
+//! Documents that load, and what they come to.
+
 use std::time::Duration;
 
 use mixer_attributes::{OwnedValue, Value, vocabulary};

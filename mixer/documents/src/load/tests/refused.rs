@@ -1,3 +1,5 @@
+//! Wrong documents, each with the place and the words it is refused with.
+
 use super::*;
 
 /// A policy whose only rule has these lines below it.

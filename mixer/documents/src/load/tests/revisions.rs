@@ -1,3 +1,5 @@
+//! What changes a revision, and what does not.
+
 use mixer_attributes::{AttributeBag, Value, vocabulary};
 
 use super::*;
