@@ -215,7 +215,16 @@ mod tests {
         assert_eq!(ask("websocket", "Upgrade").unwrap().unwrap(), "websocket");
         assert_eq!(ask("websocket", "keep-alive"), Ok(None));
         assert_eq!(ask("h2c", "Upgrade, HTTP2-Settings"), Ok(None));
-        assert_eq!(ask("H2C", "upgrade"), Ok(None));
+        for hidden in [
+            "H2C",
+            "foo, h2c",
+            ", h2c",
+            "h2c/1",
+            "HTTP/2.0",
+            "websocket, h2",
+        ] {
+            assert_eq!(ask(hidden, "upgrade"), Ok(None), "{hidden}");
+        }
     }
 
     #[test]

@@ -187,7 +187,7 @@ async fn each_failure_has_its_own_name_and_number_of_tries() {
         ),
         (6, 2, 6)
     );
-    assert_eq!((stats.failed_open, stats.cache_entries), (7, 0));
+    assert_eq!((stats.failed_open, stats.cache_entries), (4, 0));
 }
 
 #[tokio::test]

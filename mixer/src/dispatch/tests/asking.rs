@@ -238,6 +238,43 @@ async fn callers_that_are_late_do_not_open_the_breaker_for_others() {
 }
 
 #[tokio::test]
+async fn inputs_an_adapter_cannot_answer_for_are_the_requests_fault() {
+    let fixture = Fixture::new(
+        "adapter: picky\ntype: scripted\nconfig: { answer: refused }\n---\npolicy: p\nfor: always\nrules: [ { deny: asked, ask: picky, on_error: allow } ]",
+    );
+    for _ in 0..10 {
+        assert_eq!(
+            line(&fixture.check("{}").await),
+            "deny undetermined p/asked 403"
+        );
+    }
+    assert_eq!(
+        counts(&fixture, "picky"),
+        Counts {
+            unavailable: 10,
+            ..Counts::default()
+        },
+        "the breaker stays closed for others"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_to_nowhere_is_a_plain_denial() {
+    let fixture = Fixture::new(
+        "policy: p\nfor: always\nrules: [ { deny: moved, status: 302, location: '{request.query[?\"to\"].orValue(\"/new\")}' } ]",
+    );
+    let moved = fixture.check("{ request: { path: / } }").await;
+    assert_eq!(
+        (moved.http_status, moved.location.as_deref()),
+        (302, Some("/new"))
+    );
+    let nowhere = fixture
+        .check("{ request: { path: /, query: { to: '' } } }")
+        .await;
+    assert_eq!((nowhere.http_status, nowhere.location), (403, None));
+}
+
+#[tokio::test]
 async fn inputs_that_make_an_adapter_panic_do_not_open_the_breaker_for_others() {
     let fixture = Fixture::new(
         "adapter: broken\ntype: scripted\nconfig: { answer: panic }\n---\npolicy: p\nfor: always\nrules: [ { deny: asked, ask: broken } ]",

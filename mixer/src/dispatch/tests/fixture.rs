@@ -107,7 +107,7 @@ pub(super) struct Scripted(Config);
 #[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
-    /// match, no match, unavailable, panic, hang, or equal to the input `value`.
+    /// match, no match, unavailable, refused, panic, hang, or equal to the input `value`.
     answer: String,
     status: Option<u16>,
     message: Option<String>,
@@ -148,6 +148,12 @@ impl Check for Scripted {
                 return Err(Unavailable {
                     reason: "out of order".into(),
                     retry: true,
+                });
+            }
+            "refused" => {
+                return Err(Unavailable {
+                    reason: "no such input".into(),
+                    retry: false,
                 });
             }
             "panic" => panic!("expected by the test"),

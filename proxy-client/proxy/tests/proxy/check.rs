@@ -132,8 +132,9 @@ async fn a_denial_reaches_grpc_callers_as_nothing_but_trailers() {
     .await;
     let (mixer, app, proxy) = shop(mixer).await;
     let mut client = http2(proxy.inbound().unwrap()).await;
-    let request = http::Request::post("http://products/shop.Products/List")
-        .header("content-type", "application/grpc+proto");
+    // What is checked is the path that a server would be sent, whatever the spelling.
+    let request = http::Request::post("http://products/x/../shop.%50roducts//List")
+        .header("content-type", "Application/gRPC+proto");
     let response = soon(client.send_request(request.body(empty()).unwrap()))
         .await
         .unwrap();

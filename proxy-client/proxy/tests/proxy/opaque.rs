@@ -41,20 +41,8 @@ async fn a_service_declared_tcp_is_carried_unread() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http_are_checked_and_carried_to_a_service_that_declares_nothing() {
-    let mixer = TestMixer::start(scope(), &[], |asked| {
-        assert!(
-            asked
-                .keys()
-                .all(|name| !name.starts_with("request.") || name == "request.time"),
-            "{asked:?}"
-        );
-        if asked["api.protocol"] == "tcp" {
-            deny(Because::Undetermined, 403, 7, "no")
-        } else {
-            crate::mixer::allow()
-        }
-    });
+async fn bytes_that_are_no_http_reach_a_service_that_declares_nothing_only_where_no_rule_applies() {
+    let mixer = TestMixer::start(scope(), &[], |_| crate::mixer::allow());
     let mixer = mixer.await;
     let proxy = start(config(&mixer, greeter().await)).await;
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
@@ -62,6 +50,7 @@ async fn bytes_that_are_no_http_are_checked_and_carried_to_a_service_that_declar
     let mut rest = Vec::new();
     let _ = soon(stream.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
+    assert!(mixer.checks().is_empty());
     mixer.announce(|state| state.inbound = Some(nothing()));
     soon(async {
         loop {
@@ -75,6 +64,28 @@ async fn bytes_that_are_no_http_are_checked_and_carried_to_a_service_that_declar
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_to_a_service_declared_tcp_is_checked_without_a_request() {
+    let service = r#"{"service":"products.shop","protocol":"tcp"}"#.to_owned();
+    let mixer = TestMixer::start(scope(), &[service], |asked| {
+        assert!(
+            asked
+                .keys()
+                .all(|name| !name.starts_with("request.") || name == "request.time"),
+            "{asked:?}"
+        );
+        assert_eq!(asked["api.protocol"], "tcp");
+        deny(Because::Undetermined, 403, 7, "no")
+    });
+    let mixer = mixer.await;
+    let proxy = start(config(&mixer, greeter().await)).await;
+    let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = soon(stream.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+    assert_eq!(mixer.checks().len(), 1);
 }
 
 #[tokio::test]
