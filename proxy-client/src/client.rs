@@ -296,8 +296,9 @@ impl Inner {
             Ok(response) => match wire::check_response(response) {
                 Ok(checked) => self.decided(at, destination, bag, checked, asked),
                 Err(error) => {
+                    // Mixer did answer: it may have been a denial, so this is no reason to let anybody pass.
                     tracing::debug!("an answer of Mixer makes no sense: {error}");
-                    self.failed(Failure::Malformed, place.scope.fail_open)
+                    self.failed(Failure::Malformed, false)
                 }
             },
         }

@@ -40,7 +40,8 @@ impl Invalid {
 pub struct Unavailable {
     /// Why, for logs and metrics.
     pub reason: Cow<'static, str>,
-    /// Whether asking again soon may help.
+    /// Whether asking again soon may help. `false`: these inputs cannot be answered, now or later. That is the request's fault:
+    /// a rule that asked is undetermined, and the adapter is not held to be down.
     pub retry: bool,
 }
 

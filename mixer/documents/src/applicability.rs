@@ -77,6 +77,11 @@ impl Applicability {
             .collect()
     }
 
+    /// See [`PolicySet::revision`].
+    pub(crate) fn whole_revision(&self) -> Arc<str> {
+        self.digests.whole()
+    }
+
     pub(crate) fn applicable(
         &self,
         set: &PolicySet,

@@ -56,6 +56,17 @@ impl Digests {
         }
     }
 
+    /// The revision of everything.
+    pub(crate) fn whole(&self) -> Arc<str> {
+        let all = |digests: &[Digest]| (0..digests.len()).collect::<Vec<_>>();
+        self.revision(
+            At::Inbound,
+            false,
+            &all(&self.policies),
+            &all(&self.telemetry),
+        )
+    }
+
     /// The revision of a destination to which these documents apply: 16 hex digits.
     pub(crate) fn revision(
         &self,

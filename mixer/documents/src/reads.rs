@@ -13,10 +13,17 @@ pub(crate) fn reads_request(expressions: &[&Expression], vocabulary: &Vocabulary
     })
 }
 
-/// Some of them reads `request.path`.
+/// Some of them reads `request.path`, or what is cut from it.
 pub(crate) fn reads_path(expressions: &[&Expression]) -> bool {
     expressions
         .iter()
         .flat_map(|expression| expression.reads())
-        .any(|read| read.attribute == vocabulary::REQUEST_PATH)
+        .any(|read| {
+            [
+                vocabulary::REQUEST_PATH,
+                vocabulary::API_SERVICE,
+                vocabulary::API_OPERATION,
+            ]
+            .contains(&read.attribute)
+        })
 }

@@ -43,6 +43,12 @@ impl PolicySet {
         self.applicability.applicable(self, at, bag)
     }
 
+    /// Digest of every policy and telemetry document with what they use, and of `mesh`: 16 hex digits, the same for the same
+    /// meaning on every Mixer.
+    pub fn revision(&self) -> Arc<str> {
+        self.applicability.whole_revision()
+    }
+
     /// The outbound scopes of the services that have one of their own, because some `at: outbound` policy or telemetry selects
     /// them, by service name; and the scope of every other destination. They are what [`PolicySet::applicable`] says of a
     /// request whose destination service and namespace are known.

@@ -30,6 +30,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let filtered = args.filter.is_some();
     let choice = Choice {
         all: args.all,
         filter: args.filter,
@@ -48,6 +49,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
         );
     }
     println!("{} passed, {} failed", report.passed, report.failures.len());
+    if filtered && report.passed == 0 && report.failures.is_empty() {
+        eprintln!("no test has the text of --filter in its name or sentence");
+        return ExitCode::from(FAILED);
+    }
     if report.failures.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -22,7 +22,7 @@ pub(super) struct Asked {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// An input has no value.
+    /// An input has no value, or one the adapter cannot answer for.
     Undetermined(String),
     /// The adapter could not be asked.
     Unavailable { adapter: Arc<str>, why: NotAsked },
@@ -78,7 +78,10 @@ pub(super) async fn ask(
             let result = match inputs {
                 Ok(values) => adapter.check(&Instance { values: &values }, within).await.map_err(|why| {
                     tracing::debug!(adapter = %adapter.name(), reason = %why.reason, "could not be asked");
-                    Fault::Unavailable { adapter: adapter.name().clone(), why }
+                    match why.refused {
+                        true => Fault::Undetermined(format!("{}: {}", adapter.name(), why.reason)),
+                        false => Fault::Unavailable { adapter: adapter.name().clone(), why },
+                    }
                 }),
                 Err(undetermined) => Err(Fault::Undetermined(undetermined)),
             };

@@ -73,17 +73,20 @@ impl<'a> Deciding<'a> {
         for expression in &quota.key {
             match (expression.evaluate(&mut self.evaluation), quota.absent) {
                 (Ok(value), _) => key.push(escaped(value.to_text())),
-                (Err(_), Absent::Share) => key.push(ABSENT.to_owned()),
-                (Err(_), Absent::Skip) => return Ok(None),
-                (Err(error), Absent::Deny) => return Err(undetermined(&error)),
+                (Err(error), Absent::Share) if error.is_absence() => key.push(ABSENT.to_owned()),
+                (Err(error), Absent::Skip) if error.is_absence() => return Ok(None),
+                // What is there but cannot be read (a name given twice) is not absent: nobody picks a counter that way.
+                (Err(error), _) => return Err(undetermined(&error)),
             }
         }
-        let row = quota
-            .limit
-            .by
-            .as_ref()
-            .and_then(|by| by.evaluate(&mut self.evaluation).ok())
-            .map(|row| row.to_text());
+        let row = match &quota.limit.by {
+            None => None,
+            Some(by) => match by.evaluate(&mut self.evaluation) {
+                Ok(row) => Some(row.to_text()),
+                Err(error) if error.is_absence() => None,
+                Err(error) => return Err(undetermined(&error)),
+            },
+        };
         let row = row.filter(|row| quota.limit.table.iter().any(|(name, _)| **name == **row));
         let tier = row.unwrap_or_default();
         let limit = if tier.is_empty() {

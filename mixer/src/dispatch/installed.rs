@@ -73,6 +73,8 @@ pub struct Counts {
 pub(crate) struct NotAsked {
     pub(crate) reason: Cow<'static, str>,
     pub(crate) retry_after: Duration,
+    /// The inputs are at fault, not the adapter.
+    pub(crate) refused: bool,
 }
 
 impl Installed {
@@ -164,6 +166,7 @@ impl Installed {
             return Err(NotAsked {
                 reason: "it answered another number of asks".into(),
                 retry_after: PAUSE,
+                refused: false,
             });
         }
         if grants.iter().any(|grant| grant.outcome == Outcome::Refused) {
@@ -192,6 +195,7 @@ impl Installed {
             return Err(NotAsked {
                 reason: "it failed too often and is left alone".into(),
                 retry_after: wait,
+                refused: false,
             });
         }
         let Some(_place) = Place::take(&self.in_flight) else {
@@ -199,6 +203,7 @@ impl Installed {
             return Err(NotAsked {
                 reason: "too many calls to it are in flight".into(),
                 retry_after: PAUSE,
+                refused: false,
             });
         };
         match clock.within(within, contained(call)).await {
@@ -209,10 +214,13 @@ impl Installed {
             }
             Some(Ok(Err(unavailable))) => {
                 count(&self.counters.unavailable);
-                self.breaker.failed(clock.now());
+                if unavailable.retry {
+                    self.breaker.failed(clock.now());
+                }
                 Err(NotAsked {
                     reason: unavailable.reason,
                     retry_after: PAUSE,
+                    refused: !unavailable.retry,
                 })
             }
             Some(Err(Panicked)) => {
@@ -220,6 +228,7 @@ impl Installed {
                 Err(NotAsked {
                     reason: "it panicked".into(),
                     retry_after: PAUSE,
+                    refused: false,
                 })
             }
             None => {
@@ -231,6 +240,7 @@ impl Installed {
                 Err(NotAsked {
                     reason: reason.into(),
                     retry_after: PAUSE,
+                    refused: false,
                 })
             }
         }

@@ -340,6 +340,7 @@ pub(crate) fn whole_revision(snapshot: &Snapshot) -> Arc<str> {
         add(&service_scope(snapshot, service).revision);
     }
     // Policies may be about services that no document declares.
+    add(&snapshot.set.revision());
     for policy in &snapshot.set.policies {
         add(&policy.name);
         add(&policy.selector.canonical());

@@ -109,7 +109,7 @@ impl Check for Scripted {
             Some(GivenAnswer::Unavailable) => {
                 return Err(Unavailable {
                     reason: "the test says so".into(),
-                    retry: false,
+                    retry: true,
                 });
             }
             None => {
@@ -121,7 +121,7 @@ impl Check for Scripted {
                 unanswered.push(self.name.clone());
                 return Err(Unavailable {
                     reason: "the test does not say what it answers".into(),
-                    retry: false,
+                    retry: true,
                 });
             }
         };

@@ -254,16 +254,25 @@ impl<'a> Head<'a> {
         if let Some(size) = plain(header::CONTENT_LENGTH).and_then(|size| size.parse().ok()) {
             bag.set(name::REQUEST_SIZE, Value::Int(size));
         }
-        if let Some(id) = plain(X_REQUEST_ID) {
+        // Given twice, each server reads another one: who asks for it finds nothing, and the headers have both.
+        let once = |header: &header::HeaderName| {
+            let mut values = self.headers.0.get_all(header).iter();
+            values
+                .next()
+                .filter(|_| values.next().is_none())?
+                .to_str()
+                .ok()
+        };
+        if let Some(id) = once(&X_REQUEST_ID) {
             bag.set(name::REQUEST_ID, Value::String(id));
         }
-        if let Some(agent) = plain(header::USER_AGENT) {
+        if let Some(agent) = once(&header::USER_AGENT) {
             bag.set(name::REQUEST_USERAGENT, Value::String(agent));
         }
         if protocol == Protocol::Grpc
             && let Some((service, operation)) = self
-                .raw_path
-                .strip_prefix('/')
+                .path
+                .and_then(|path| path.strip_prefix('/'))
                 .and_then(|path| path.split_once('/'))
         {
             bag.set(name::API_SERVICE, Value::String(service));

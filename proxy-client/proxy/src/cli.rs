@@ -141,6 +141,7 @@ pub fn run(flags: Flags) -> ExitCode {
     // A host that logs already keeps its own way.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .try_init();
     let config = match flags.config() {

@@ -167,8 +167,9 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
         {
             Some(Ok(spoken)) => spoken,
             Some(Err(_)) => None,
-            // Who waits for the server's first word speaks no HTTP.
-            None => Some(Spoken::Opaque),
+            // Who waits for the server's first word speaks no HTTP, and such a service is declared: carried unread, what comes
+            // later could be HTTP that no rule has seen.
+            None => None,
         },
     };
     match spoken {

@@ -52,9 +52,16 @@ pub(crate) fn strip_request(
             }
         }
         if http1 && headers.contains_key(header::UPGRADE) && lists(headers, "upgrade") {
-            upgrade = headers
-                .remove(header::UPGRADE)
-                .filter(|to| !to.as_bytes().to_ascii_lowercase().starts_with(b"h2c"));
+            // HTTP/2 within an upgrade would carry requests that nobody checks.
+            upgrade = headers.remove(header::UPGRADE).filter(|to| {
+                !list(to).any(|protocol| {
+                    let name = protocol.split(|byte| *byte == b'/').next();
+                    let name = name.unwrap_or_default().trim_ascii();
+                    ["h2", "h2c", "http"]
+                        .iter()
+                        .any(|http| name.eq_ignore_ascii_case(http.as_bytes()))
+                })
+            });
         }
         strip_connection(headers);
     }
@@ -156,7 +163,7 @@ fn strip_connection(headers: &mut HeaderMap) {
 }
 
 /// The items of a comma-separated value.
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value
         .as_bytes()
         .split(|byte| *byte == b',')

@@ -1,10 +1,14 @@
 //! Connections that are not HTTP: checked once when they open, then carried unread.
+//!
+//! Where rules or quotas apply, only a service that is declared `protocol: tcp` gets them: a rule that looks whether a request
+//! has something (`has(..)`, `[?..]`) would pass what it was never shown.
 
 use std::rc::Rc;
 
 use mixer_attributes::AttributeBag;
 use mixer_attributes::vocabulary::REQUEST_TIME;
 use mixer_client::{At, Because, DecisionSample, Verdict};
+use mixer_documents::Protocol as Declared;
 use tokio::io::copy_bidirectional;
 
 use crate::connection::Connection;
@@ -27,6 +31,19 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
         return;
     };
     let service = shared.config.service.as_deref();
+    let declared = worker
+        .routing()
+        .as_ref()
+        .and_then(|routing| routing.own.as_ref()?.protocol);
+    let scope = worker.scope(At::Inbound, service);
+    if declared != Some(Declared::Tcp)
+        && shared.client.is_some()
+        && scope.is_none_or(|scope| scope.rules || scope.quotas)
+    {
+        tracing::debug!(peer = %connection.peer, "bytes that are no HTTP, for a service with rules that is not declared tcp");
+        exchange.flag = Flag::Denied;
+        return;
+    }
     if let Some(client) = &shared.client {
         let mut bag = AttributeBag::new();
         exchange.facts().fill(&mut bag);

@@ -85,6 +85,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if host.is_none() && authority.is_some() {
         return Err(Malformed::BadHost.into());
     }
+    if parts.uri.path() == "*" && parts.method != http::Method::OPTIONS {
+        return Err(Reply::malformed(
+            "only OPTIONS is about the server as a whole",
+        ));
+    }
     let asked_upgrade =
         headers::strip_request(&mut parts.headers, parts.version == Version::HTTP_11)?;
     if at == At::Inbound {
@@ -217,12 +222,15 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
 
     let upgraded = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(_), Some(to)) = (
+        let (Some(asked), Some(to)) = (
             &asked_upgrade,
             response.headers_mut().remove(header::UPGRADE),
         ) else {
             return Err(Reply::upstream_protocol());
         };
+        if !headers::list(asked).any(|asked| asked.eq_ignore_ascii_case(to.as_bytes())) {
+            return Err(Reply::upstream_protocol());
+        }
         Some((to, hyper::upgrade::on(&mut response)))
     } else {
         None
@@ -337,9 +345,12 @@ fn apply(
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    const GRPC: &[u8] = b"application/grpc";
+    headers.get_all(header::CONTENT_TYPE).iter().any(|kind| {
+        kind.as_bytes()
+            .get(..GRPC.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(GRPC))
+    })
 }
 
 /// A random UUID (version 4).

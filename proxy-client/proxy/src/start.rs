@@ -238,6 +238,9 @@ fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
             "the policy {:?}",
             &*policy.name
         ))),
+        None if !set.mesh.default_allow => Err(StartError::NeedsMixer(
+            "`mesh: { default: deny }`".to_owned(),
+        )),
         None => Ok(set),
     }
 }

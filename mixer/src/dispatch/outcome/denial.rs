@@ -162,7 +162,12 @@ impl Deciding<'_> {
             (None, Some(location)) => Some(as_uri(&location.render(&mut self.evaluation))),
             _ => None,
         };
-        let status = status.unwrap_or(rule.status);
+        let location = location.filter(|location| !location.is_empty());
+        let status = match status.unwrap_or(rule.status) {
+            // There is nowhere to send the caller: a plain denial.
+            300..400 if location.is_none() => 403,
+            status => status,
+        };
         Denial {
             status,
             message,

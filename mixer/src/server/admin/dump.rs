@@ -28,7 +28,7 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
     let parsed = |text: String| serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text));
     json!({
         "revision": &*current.revision,
-        "since_seconds": current.since.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        "since_unix_seconds": current.since.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         "refused": live.refused().map(|problems| explained(&problems)),
         "destinations": {
             "inbound": inbound.collect::<serde_json::Map<_, _>>(),
