@@ -35,6 +35,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Finds out about peers that are gone without a word, in about a minute and a half.
+pub(crate) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3)
+}
+
 /// Accepts connections and hands them to `workers` until it is dropped.
 pub(crate) async fn run(
     listener: net::TcpListener,
@@ -42,9 +50,6 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     workers: Vec<mpsc::Sender<Accepted>>,
 ) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10));
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -61,7 +66,7 @@ pub(crate) async fn run(
         }
         let prepared = stream
             .set_nodelay(true)
-            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive()));
         // It leaves this runtime for the worker's.
         let Ok(stream) = prepared.and_then(|()| stream.into_std()) else {
             continue;

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use mixer_runtime::{Clock, Instant};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::metrics::Counters;
@@ -123,6 +125,7 @@ impl Pool {
         {
             Some(Ok(stream)) => stream
                 .set_nodelay(true)
+                .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive()))
                 .map(|()| stream)
                 .map_err(|error| ConnectError::Refused(address, error.kind())),
             Some(Err(error)) => Err(ConnectError::Refused(address, error.kind())),

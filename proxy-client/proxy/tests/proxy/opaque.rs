@@ -41,16 +41,14 @@ async fn a_service_declared_tcp_is_carried_unread() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http_reach_a_service_that_declares_nothing_only_where_no_rule_applies() {
-    let mixer = TestMixer::start(scope(), &[], |_| crate::mixer::allow());
-    let mixer = mixer.await;
+async fn undeclared_bytes_are_carried_only_where_nothing_applies() {
+    let mixer = TestMixer::allowing(scope(), &[]).await;
     let proxy = start(config(&mixer, greeter().await)).await;
     let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
     stream.write_all(b"\x16\x03\x01").await.unwrap();
     let mut rest = Vec::new();
     let _ = soon(stream.read_to_end(&mut rest)).await;
-    assert!(rest.is_empty());
-    assert!(mixer.checks().is_empty());
+    assert!(rest.is_empty() && mixer.checks().is_empty());
     mixer.announce(|state| state.inbound = Some(nothing()));
     soon(async {
         loop {
@@ -67,25 +65,28 @@ async fn bytes_that_are_no_http_reach_a_service_that_declares_nothing_only_where
 }
 
 #[tokio::test]
-async fn a_connection_to_a_service_declared_tcp_is_checked_without_a_request() {
-    let service = r#"{"service":"products.shop","protocol":"tcp"}"#.to_owned();
-    let mixer = TestMixer::start(scope(), &[service], |asked| {
+async fn a_service_declared_tcp_is_checked_once_per_connection() {
+    let services = [r#"{"service":"products.shop","protocol":"tcp"}"#.to_owned()];
+    let mixer = TestMixer::start(scope(), &services, |asked| {
         assert!(
             asked
                 .keys()
                 .all(|name| !name.starts_with("request.") || name == "request.time"),
             "{asked:?}"
         );
-        assert_eq!(asked["api.protocol"], "tcp");
-        deny(Because::Undetermined, 403, 7, "no")
+        deny(Because::Matched, 403, 7, asked["api.protocol"].as_str())
     });
     let mixer = mixer.await;
     let proxy = start(config(&mixer, greeter().await)).await;
-    let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
-    let mut rest = Vec::new();
-    let _ = soon(stream.read_to_end(&mut rest)).await;
-    assert!(rest.is_empty());
-    assert_eq!(mixer.checks().len(), 1);
+    assert_eq!(
+        crate::raw::send(proxy.inbound().unwrap(), b"GET / HTTP/1.1\r\n\r\n").await,
+        ""
+    );
+    let checks = mixer.checks();
+    assert_eq!(
+        (checks.len(), checks[0]["api.protocol"].as_str()),
+        (1, "tcp")
+    );
 }
 
 #[tokio::test]

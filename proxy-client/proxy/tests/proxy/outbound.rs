@@ -88,11 +88,7 @@ async fn a_host_that_is_not_there_is_503_and_the_proxy_itself_508() {
 #[tokio::test]
 async fn an_endpoint_that_is_down_is_passed_over() {
     let up = App::called("up").await;
-    let down = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_held, down) = crate::raw::refusing();
     let service = format!(
         r#"{{"service":"reviews.shop","endpoints":["{down}","{}"]}}"#,
         up.address

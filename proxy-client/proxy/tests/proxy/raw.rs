@@ -96,6 +96,16 @@ impl RawApp {
     }
 }
 
+/// An address that refuses connections, and what keeps others from it.
+pub(crate) fn refusing() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 /// Runs `work` beside the test, as long as the test's runtime lives.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     let tasks = mixer_runtime::Tasks::new();

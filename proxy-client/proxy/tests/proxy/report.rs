@@ -66,11 +66,7 @@ fn records(
 
 #[tokio::test]
 async fn every_request_is_counted_with_how_it_ended() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_held, gone) = crate::raw::refusing();
     let reviews = App::start().await;
     let documents = [
         format!(

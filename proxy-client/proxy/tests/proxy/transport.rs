@@ -109,11 +109,7 @@ async fn chunked_beats_length_and_the_length_is_not_passed_on() {
 
 #[tokio::test]
 async fn an_application_that_is_down_is_503() {
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_held, gone) = crate::raw::refusing();
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, gone)).await;
     let response = send(proxy.inbound().unwrap(), get("/", "")).await;
