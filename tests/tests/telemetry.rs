@@ -140,10 +140,13 @@ async fn prometheus_scrapes_mixer_and_answers_with_the_right_count() {
     }
     let count = r#"sum(istio_request_duration_milliseconds_count{reporter="destination",destination_service="products.shop"})"#;
     assert_eq!(prometheus.query(count).await, Some(60.0));
-    let targets = prometheus.targets().await;
-    for target in targets.as_array().unwrap() {
-        assert_eq!(target["health"], "up", "{target}");
-    }
+    // Prometheus spreads first scrapes over the interval: a target is "unknown" until its own.
+    wait::until("every target is up", async || {
+        let targets = prometheus.targets().await;
+        let targets = targets.as_array()?;
+        (targets.len() == 2 && targets.iter().all(|target| target["health"] == "up")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
