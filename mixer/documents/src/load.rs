@@ -7,6 +7,7 @@ mod given;
 mod mesh;
 mod policy;
 mod quota;
+mod reply;
 mod request;
 mod rule;
 mod service;

@@ -73,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) status: u16,
     pub(crate) grpc_status: Option<u16>,
     pub(crate) flag: Flag,
+    /// The request's method is HEAD: what the proxy answers has no body.
+    pub(crate) head_only: bool,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
     /// `Scope::standard_metrics`.
@@ -111,6 +113,7 @@ impl Exchange {
             status: 0,
             grpc_status: None,
             flag: Flag::None,
+            head_only: false,
             request_bytes: connection.worker.no_bytes.clone(),
             response_bytes: 0,
             standard: true,

@@ -4,6 +4,7 @@
 //! attributes are read, so that rules see what the server will see.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use mixer_client::HeaderOperation;
 
 /// What a malformed head is refused with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +113,23 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap) {
         .cloned()
     {
         headers.remove(name);
+    }
+}
+
+/// Changes headers as an answer says, those of one way.
+pub(crate) fn apply(operations: &[HeaderOperation], on_response: bool, headers: &mut HeaderMap) {
+    for operation in operations
+        .iter()
+        .filter(|operation| operation.on_response == on_response)
+    {
+        let Ok(name) = HeaderName::from_bytes(operation.name.as_bytes()) else {
+            continue;
+        };
+        match operation.value.as_deref().map(HeaderValue::from_str) {
+            Some(Ok(value)) => drop(headers.insert(name, value)),
+            Some(Err(_)) => {}
+            None => drop(headers.remove(name)),
+        }
     }
 }
 
