@@ -2,6 +2,7 @@
 
 mod adapter;
 mod attributes;
+mod constant;
 mod document;
 mod given;
 mod mesh;

@@ -217,6 +217,90 @@ fn what_is_still_in_shadow_after_its_time_is_a_warning_at_that_place() {
 }
 
 #[test]
+fn a_constant_is_what_it_says_in_every_type_and_is_read_from_no_request() {
+    let of = |kind: &str, value: &str, condition: &str| {
+        let set = set(&format!(
+            "attributes: [{{ name: a.b, type: '{kind}', value: {value} }}]\n---\npolicy: p\nfor: always\nrules:\n  - require: x\n    that: {condition}\n"
+        ));
+        let bag = mixer_attributes::AttributeBag::new();
+        let mut evaluation = mixer_cel::Evaluation::new(&bag, &set.references);
+        let held = set.policies[0].rules[0]
+            .that
+            .as_ref()
+            .unwrap()
+            .test(&mut evaluation);
+        assert_eq!(held, Ok(true), "{kind} {value}: {condition}");
+        assert_eq!(evaluation.referenced(), [], "{kind} {value}");
+    };
+    for (kind, value, condition) in [
+        (
+            "list<string>",
+            "[ann, 'b\"o\\b', 10.0.0.0/8]",
+            "a.b.size() == 3 && \"ann\" in a.b && a.b[1] == 'b\"o\\\\b'",
+        ),
+        ("list<string>", "[]", "a.b.size() == 0"),
+        ("list<string>", "[7, true]", "a.b == [\"7\", \"true\"]"),
+        (
+            "map<string,string>",
+            "{ pro: gold, '': x }",
+            "a.b[\"pro\"] == \"gold\" && a.b[\"\"] == \"x\"",
+        ),
+        ("map<string,string>", "{}", "a.b.size() == 0"),
+        ("string", "\"a\\tb\"", "a.b == \"a\\tb\""),
+        ("string", "12", "a.b == \"12\""),
+        ("int", "-5", "a.b == -5"),
+        ("int", "9223372036854775807", "a.b > 0"),
+        ("double", "1", "a.b == 1.0"),
+        ("double", "1e300", "a.b > 1.0"),
+        ("bool", "true", "a.b"),
+        ("ip", "::1", "a.b == ip(\"::1\")"),
+        ("duration", "5m", "a.b == duration(\"300s\")"),
+        ("duration", "10ms", "a.b == duration(\"0.01s\")"),
+        (
+            "timestamp",
+            "2026-01-31T12:00:00.5+01:00",
+            "a.b == timestamp(\"2026-01-31T11:00:00.5Z\")",
+        ),
+    ] {
+        let condition = format!("'{}'", condition.replace('\'', "''"));
+        of(kind, value, &condition);
+    }
+}
+
+#[test]
+fn a_named_list_is_the_list() {
+    let text = |attributes: &str, list: &str| {
+        format!(
+            "{attributes}policy: p\nfor: destination.service == \"a.shop\"\nrules:\n  - deny: x\n    when: '!(source.service_account in {list})'\n"
+        )
+    };
+    let constant =
+        "attributes:\n  - { name: shop.admins, type: list<string>, value: [ann, bob] }\n---\n";
+    let from = "attributes:\n  - { name: shop.admins, type: list<string>, from: '[\"ann\", \"bob\"]' }\n---\n";
+    let compiled = |text: &str| {
+        let set = set(text);
+        let rule = set.policies[0].rules[0].clone();
+        let debug = format!("{:?}", rule.when.lines[0].0);
+        // From the node on: before it stands the source.
+        debug[debug.find("node:").unwrap()..].to_owned()
+    };
+    let literal = compiled(&text("", "[\"ann\", \"bob\"]"));
+    let node = |debug: &str| debug[..debug.find("reads:").unwrap()].to_owned();
+    for attributes in [constant, from] {
+        let named = compiled(&text(attributes, "shop.admins"));
+        assert_eq!(node(&named), node(&literal), "{attributes}");
+    }
+    let revision = |value: &str| {
+        let constant = constant.replace("bob", value);
+        let set = set(&text(&constant, "shop.admins"));
+        let mut bag = mixer_attributes::AttributeBag::new();
+        bag.set(vocabulary::DESTINATION_SERVICE, Value::String("a.shop"));
+        set.applicable(At::Inbound, &bag).scope.revision.clone()
+    };
+    assert_ne!(revision("bob"), revision("eve"));
+}
+
+#[test]
 fn every_key_of_a_quota_means_what_it_says() {
     let set = set(SHOP);
     let [customer, bytes] = set.policies[0].quotas.as_slice() else {
