@@ -216,7 +216,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         RequestBody::Empty
     } else {
         exchange.request_bytes = Rc::default();
-        RequestBody::Streaming(body, exchange.request_bytes.clone())
+        RequestBody::Streaming {
+            body,
+            count: exchange.request_bytes.clone(),
+            strangers: at == At::Inbound,
+        }
     };
     let (mut response, lease) =
         forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
