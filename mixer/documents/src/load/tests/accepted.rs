@@ -211,8 +211,8 @@ fn what_is_still_in_shadow_after_its_time_is_a_warning_at_that_place() {
     // 2026-12-31T17:00:00Z, and the end of that day.
     let (evening, midnight) = (1_798_736_400, 1_798_761_600);
     assert_eq!(at(evening - 1), Vec::<String>::new());
-    assert_eq!(at(evening), [quota.clone()]);
-    assert_eq!(at(midnight - 1), [quota.clone()]);
+    assert_eq!(at(evening), std::slice::from_ref(&quota));
+    assert_eq!(at(midnight - 1), std::slice::from_ref(&quota));
     assert_eq!(at(midnight), [quota, policy]);
 }
 
@@ -264,6 +264,33 @@ fn a_constant_is_what_it_says_in_every_type_and_is_read_from_no_request() {
     ] {
         let condition = format!("'{}'", condition.replace('\'', "''"));
         of(kind, value, &condition);
+    }
+}
+
+#[test]
+fn a_policy_may_be_for_a_named_list_of_services() {
+    let selector = |attributes: &str, selector: &str| {
+        let set = set(&format!(
+            "{attributes}policy: p\nfor: {selector}\nrules: [{{ deny: x }}]\n"
+        ));
+        set.policies[0].selector.clone()
+    };
+    let constants = "attributes:\n  - { name: shop.doors, type: list<string>, value: [b.shop, a.shop] }\n  - { name: shop.suffix, type: string, value: .shop }\n---\n";
+    for (named, literal) in [
+        (
+            "destination.service in shop.doors",
+            "destination.service in [\"a.shop\", \"b.shop\"]",
+        ),
+        (
+            "destination.service.endsWith(shop.suffix)",
+            "destination.service.endsWith(\".shop\")",
+        ),
+        (
+            "destination.namespace == shop.suffix",
+            "destination.namespace == \".shop\"",
+        ),
+    ] {
+        assert_eq!(selector(constants, named), selector("", literal), "{named}");
     }
 }
 

@@ -41,6 +41,8 @@ fn each_mistake_is_shown_where_it_is() {
         ("policy: p\nrules: [{ deny: all }]".into(), "1:9", "`for` is missing"),
         ("policy: p\nfor: request.path == \"/\"\nrules: [{ deny: all }]".into(), "2:6", ""),
         ("policy: p\nfor: destination.servce == \"a\"\nrules: [{ deny: all }]".into(), "2:6", "destination.service"),
+        ("attributes: [{ name: a.b, type: list<string> }]\n---\npolicy: p\nfor: destination.service in a.b\notherwise: deny".into(), "4:29", "a list of literal strings, or an attribute that is one"),
+        ("attributes: [{ name: a.b, type: string, from: source.namespace }]\n---\npolicy: p\nfor: destination.service == a.b\notherwise: deny".into(), "4:29", "compares with literal strings"),
         ("policy: p\nfor: always\nruls: []".into(), "3:1", "unknown key `ruls` in a policy; did you mean `rules`?"),
         ("policy: p\nfor: always\nwhatever: 1\notherwise: deny".into(), "3:1", "known keys: for, rules"),
         ("policy: p\nfor: always\nguard: yes\notherwise: deny".into(), "3:8", "`guard` is `true` or `false`, not `yes`"),
