@@ -47,7 +47,7 @@ pub(crate) async fn handle(
         Protocol::Http
     };
     let destination = match connection.at {
-        At::Inbound => Destination::Own,
+        At::Inbound => connection.worker.own_destination(),
         At::Outbound => Destination::Outside,
     };
     let mut exchange = Exchange::begin(&connection, destination, protocol, started);
