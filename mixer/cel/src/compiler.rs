@@ -8,6 +8,7 @@ use mixer_attributes::{AttributeId, Vocabulary};
 use crate::check::{Checker, Names, Typed};
 use crate::expression::Compiled;
 use crate::node::Definition;
+use crate::parse::Parser;
 use crate::{
     Expression, Kind, Problem, ReferenceId, References, Selector, Template, parse, selector,
     template,
@@ -30,6 +31,7 @@ pub struct Compiler {
     vocabulary: Vocabulary,
     names: Names,
     references: References,
+    parser: Parser,
 }
 
 impl Compiler {
@@ -39,6 +41,7 @@ impl Compiler {
             vocabulary,
             names: Names::default(),
             references: References::default(),
+            parser: Parser::default(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Compiler {
 
     /// A `for`: selector attributes only, `==`, `in`, `startsWith`, `endsWith`, `&&`, `||`, or `always`.
     pub fn selector(&mut self, source: &str) -> Result<Selector, Vec<Problem>> {
-        selector::compile(&self.vocabulary, source)
+        selector::compile(&mut self.parser, &self.vocabulary, source)
     }
 
     /// The number of a reference that something else than an expression reads (an index), for
@@ -127,11 +130,12 @@ impl Compiler {
         phase: Producer,
         expect: &Expect,
     ) -> Result<(Compiled, usize), Vec<Problem>> {
-        let ast = parse::parse(source)?;
+        let ast = parse::parse(&mut self.parser, source)?;
         let Self {
             vocabulary,
             names,
             references,
+            ..
         } = self;
         let mut checker = Checker::new(source, vocabulary, names, references, phase);
         let typed = checker.check(&ast);

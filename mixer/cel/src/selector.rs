@@ -8,7 +8,7 @@ use mixer_attributes::vocabulary::SELECTORS;
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, Vocabulary};
 
 use crate::Problem;
-use crate::parse;
+use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
@@ -179,11 +179,15 @@ impl Field {
     }
 }
 
-pub(crate) fn compile(vocabulary: &Vocabulary, source: &str) -> Result<Selector, Vec<Problem>> {
+pub(crate) fn compile(
+    parser: &mut Parser,
+    vocabulary: &Vocabulary,
+    source: &str,
+) -> Result<Selector, Vec<Problem>> {
     if source.trim() == "always" {
         return Ok(Selector::always());
     }
-    let ast = parse::parse(source)?;
+    let ast = parse::parse(parser, source)?;
     let mut reader = Reader {
         vocabulary,
         source,
