@@ -13,8 +13,8 @@ use std::thread;
 use cel::Env;
 use cel::parser::ParseErrors;
 
-use crate::Problem;
 use crate::tree::Ast;
+use crate::{Problem, ProblemKind};
 
 /// Bytes an expression may have.
 pub(crate) const SOURCE: usize = 16 * 1024;
@@ -29,13 +29,16 @@ const STACK: usize = 64 * 1024 * 1024;
 pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Problem>> {
     let whole = 0..source.len();
     if source.len() > SOURCE {
-        return Err(vec![problem(
-            whole,
-            format!(
-                "an expression may have {SOURCE} bytes, this one has {}",
-                source.len()
-            ),
-        )]);
+        return Err(vec![
+            problem(
+                whole,
+                format!(
+                    "an expression may have {SOURCE} bytes, this one has {}",
+                    source.len()
+                ),
+            )
+            .of(ProblemKind::Limit),
+        ]);
     }
     let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
     if tokens.is_empty() {
@@ -84,7 +87,8 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         return problem(
             0..source.len(),
             format!("the expression is nested deeper than {DEPTH}"),
-        );
+        )
+        .of(ProblemKind::Limit);
     }
     let at = offset(source, first.pos);
     let Some(token) = tokens::at(tokens, at).map(|index| &tokens[index]) else {
@@ -129,6 +133,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         (format!("unexpected `{shown}`"), help.map(str::to_owned))
     };
     Problem {
+        kind: ProblemKind::Parse,
         span: token.span.clone(),
         message,
         help,
@@ -149,6 +154,7 @@ fn offset(source: &str, (line, column): (isize, isize)) -> usize {
 
 fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
     Problem {
+        kind: ProblemKind::Parse,
         span,
         message,
         help: None,
