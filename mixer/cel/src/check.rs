@@ -25,7 +25,7 @@ use crate::node::{Definition, Node};
 use crate::parse::DEPTH;
 use crate::tree::{Ast, AstKind, Element, Entry, Literal, Operator};
 use crate::val::{Blob, Map, Text};
-use crate::{Kind, Problem, Read, References, Val};
+use crate::{Kind, Problem, ProblemKind, Read, References, Val};
 
 /// What names mean, apart from the attributes.
 #[derive(Debug, Default)]
@@ -125,7 +125,8 @@ impl<'c> Checker<'c> {
             }
             AstKind::List(elements) => self.forgetting(known, |checker| checker.list(elements)),
             AstKind::Map(entries) => self.forgetting(known, |checker| checker.map(entries)),
-            AstKind::Struct(name) => self.problem(
+            AstKind::Struct(name) => self.problem_of(
+                ProblemKind::Unsupported,
                 &ast.whole,
                 format!("unsupported: message construction ({name}{{..}})"),
                 None,
@@ -135,14 +136,26 @@ impl<'c> Checker<'c> {
         checked
     }
 
-    /// Reports a problem.
+    /// Reports a problem with types.
     fn problem<T>(
         &mut self,
         span: &Range<usize>,
         message: impl Into<String>,
         help: Option<String>,
     ) -> Option<T> {
+        self.problem_of(ProblemKind::Type, span, message, help)
+    }
+
+    /// Reports a problem of another kind.
+    fn problem_of<T>(
+        &mut self,
+        kind: ProblemKind,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Option<T> {
         self.problems.push(Problem {
+            kind,
             span: span.clone(),
             message: message.into(),
             help,
@@ -165,7 +178,8 @@ impl<'c> Checker<'c> {
     fn descend(&mut self, span: &Range<usize>, depth: usize) -> Option<()> {
         self.deepest = self.deepest.max(self.depth + depth);
         if self.depth + depth > DEPTH {
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Limit,
                 span,
                 format!("with its definitions the expression is nested deeper than {DEPTH}"),
                 None,

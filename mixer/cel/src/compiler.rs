@@ -10,8 +10,8 @@ use crate::expression::Compiled;
 use crate::node::Definition;
 use crate::parse::Parser;
 use crate::{
-    Expression, Kind, Problem, ReferenceId, References, Selector, Template, parse, selector,
-    template,
+    Expression, Kind, Problem, ProblemKind, ReferenceId, References, Selector, Template, parse,
+    selector, template,
 };
 
 /// What an expression must yield.
@@ -56,6 +56,7 @@ impl Compiler {
         let Some(attribute) = self.vocabulary.by_id(id).cloned() else {
             let message = "there is no attribute to define".to_owned();
             return Err(vec![Problem {
+                kind: ProblemKind::UnknownName,
                 span: 0..source.len(),
                 message,
                 help: None,
@@ -194,6 +195,7 @@ fn unexpected(source: &str, kind: &Kind, wanted: &[Kind]) -> Problem {
         _ => None,
     };
     Problem {
+        kind: ProblemKind::Type,
         span: 0..source.len(),
         message: format!("this is {}, where {} is wanted", kind.a(), all.join(" or ")),
         help,

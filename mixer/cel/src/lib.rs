@@ -27,7 +27,7 @@ mod tree;
 mod val;
 
 pub use compiler::{Compiler, Expect};
-pub use error::{EvalError, Problem};
+pub use error::{EvalError, Problem, ProblemKind};
 pub use evaluation::Evaluation;
 pub use expression::{Expression, Read, UnguardedKey};
 pub use kind::Kind;

@@ -12,8 +12,8 @@ pub(crate) mod tokens;
 use cel::Env;
 use cel::parser::ParseErrors;
 
-use crate::Problem;
 use crate::tree::Ast;
+use crate::{Problem, ProblemKind};
 
 pub(crate) use parser::Parser;
 
@@ -30,13 +30,16 @@ const STACK: usize = 64 * 1024 * 1024;
 pub(crate) fn parse(parser: &mut Parser, source: &str) -> Result<Ast, Vec<Problem>> {
     let whole = 0..source.len();
     if source.len() > SOURCE {
-        return Err(vec![problem(
-            whole,
-            format!(
-                "an expression may have {SOURCE} bytes, this one has {}",
-                source.len()
-            ),
-        )]);
+        return Err(vec![
+            problem(
+                whole,
+                format!(
+                    "an expression may have {SOURCE} bytes, this one has {}",
+                    source.len()
+                ),
+            )
+            .of(ProblemKind::Limit),
+        ]);
     }
     let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
     if tokens.is_empty() {
@@ -69,7 +72,8 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         return problem(
             0..source.len(),
             format!("the expression is nested deeper than {DEPTH}"),
-        );
+        )
+        .of(ProblemKind::Limit);
     }
     let at = offset(source, first.pos);
     let Some(token) = tokens::at(tokens, at).map(|index| &tokens[index]) else {
@@ -114,6 +118,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         (format!("unexpected `{shown}`"), help.map(str::to_owned))
     };
     Problem {
+        kind: ProblemKind::Parse,
         span: token.span.clone(),
         message,
         help,
@@ -134,6 +139,7 @@ fn offset(source: &str, (line, column): (isize, isize)) -> usize {
 
 fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
     Problem {
+        kind: ProblemKind::Parse,
         span,
         message,
         help: None,

@@ -7,9 +7,9 @@
 use mixer_attributes::vocabulary::SELECTORS;
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, Vocabulary};
 
-use crate::Problem;
 use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
+use crate::{Problem, ProblemKind};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,6 +341,7 @@ impl Reader<'_> {
         help: Option<String>,
     ) -> Option<T> {
         self.problems.push(Problem {
+            kind: ProblemKind::Selector,
             span: ast.whole.clone(),
             message: message.into(),
             help,

@@ -3,7 +3,7 @@
 use mixer_attributes::vocabulary::Producer;
 
 use crate::parse::tokens;
-use crate::{Compiler, Evaluation, Expect, Expression, Problem, Read};
+use crate::{Compiler, Evaluation, Expect, Expression, Problem, ProblemKind, Read};
 
 /// A compiled template. What is absent or cannot be evaluated renders as `-`.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ pub(crate) fn compile(
         if brace == "}" {
             let help = Some("`}}` is a brace in the text".to_owned());
             problems.push(Problem {
+                kind: ProblemKind::Template,
                 span: at..at + 1,
                 message: "`}` closes nothing".to_owned(),
                 help,
@@ -101,6 +102,7 @@ pub(crate) fn compile(
             Err(message) => {
                 let help = Some("`{{` is a brace in the text".to_owned());
                 problems.push(Problem {
+                    kind: ProblemKind::Template,
                     span: at..at + 1,
                     message,
                     help,

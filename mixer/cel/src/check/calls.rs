@@ -8,7 +8,7 @@ use super::{Checker, Typed};
 use crate::functions::{Function, parse_cidr, parse_duration, parse_ip, parse_timestamp};
 use crate::node::{Node, TextTest};
 use crate::tree::Ast;
-use crate::{EvalError, Kind, Val, pattern};
+use crate::{EvalError, Kind, ProblemKind, Val, pattern};
 
 /// Names that look like functions and are compiled to nodes of their own, with their style.
 const FORMS: [(&str, bool); 18] = [
@@ -46,7 +46,12 @@ impl Checker<'_> {
                 "has" => self.has(ast, args),
                 "matches" => match args {
                     [target, pattern] => self.matches(target, pattern),
-                    _ => self.problem(&ast.at, "`matches` takes a text and a pattern", None),
+                    _ => self.problem_of(
+                        ProblemKind::Call,
+                        &ast.at,
+                        "`matches` takes a text and a pattern",
+                        None,
+                    ),
                 },
                 _ => self.function(ast, name, false, args.iter().collect()),
             };
@@ -131,9 +136,16 @@ impl Checker<'_> {
                     });
                 }
                 Some(Err(EvalError::Invalid(_, reason))) => {
-                    return self.problem(&literal.whole, reason, None);
+                    return self.problem_of(ProblemKind::Literal, &literal.whole, reason, None);
                 }
-                Some(Err(error)) => return self.problem(&literal.whole, error.to_string(), None),
+                Some(Err(error)) => {
+                    return self.problem_of(
+                        ProblemKind::Literal,
+                        &literal.whole,
+                        error.to_string(),
+                        None,
+                    );
+                }
                 None => {}
             }
         }
@@ -209,7 +221,7 @@ impl Checker<'_> {
                 "`{name}` takes {takes} arguments, this call has {}",
                 args.len() - first
             );
-            return self.problem(&ast.at, message, None);
+            return self.problem_of(ProblemKind::Call, &ast.at, message, None);
         }
         // The first argument no signature of this length takes is to blame; else the combination is.
         let fitting = || {
@@ -280,7 +292,8 @@ impl Checker<'_> {
             _ if other_style => Some(format!("write `x.{name}(..)`")),
             _ => None,
         };
-        self.problem(
+        self.problem_of(
+            ProblemKind::Unsupported,
             span,
             format!("unsupported: there is no function `{name}` here"),
             help,
@@ -301,7 +314,8 @@ impl Checker<'_> {
             }
             let help = "write the pattern as a literal, so that it is compiled and checked at load"
                 .to_owned();
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Unsupported,
                 &pattern.whole,
                 "unsupported: a pattern that is not a literal",
                 Some(help),
@@ -309,7 +323,9 @@ impl Checker<'_> {
         };
         let regex = match pattern::compile(text) {
             Ok(regex) => regex,
-            Err(reason) => return self.problem(&pattern.whole, reason, None),
+            Err(reason) => {
+                return self.problem_of(ProblemKind::Literal, &pattern.whole, reason, None);
+            }
         };
         let typed = typed?;
         if !Kind::String.admits(&typed.kind) && !self.names.unchecked {
@@ -351,7 +367,8 @@ impl Checker<'_> {
         }
         let kind = match &*kinds {
             [] => {
-                return self.problem(
+                return self.problem_of(
+                    ProblemKind::Call,
                     &ast.at,
                     format!("`{name}` takes at least one argument"),
                     None,

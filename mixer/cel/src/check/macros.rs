@@ -1,9 +1,9 @@
 //! The forms that bind a name.
 
 use super::{Checker, Typed};
-use crate::Kind;
 use crate::node::{Loop, LoopKind, Node};
 use crate::tree::Ast;
+use crate::{Kind, ProblemKind};
 
 impl Checker<'_> {
     /// A macro over a list or map; `None` when the name is not one with so many arguments.
@@ -58,7 +58,12 @@ impl Checker<'_> {
         if let [first, second] = &*bound
             && first == second
         {
-            return self.problem(&names[1].whole, format!("`{second}` is bound twice"), None);
+            return self.problem_of(
+                ProblemKind::Call,
+                &names[1].whole,
+                format!("`{second}` is bound twice"),
+                None,
+            );
         }
         let range = range?;
         let kinds = match (&range.kind, pairs) {
@@ -124,7 +129,8 @@ impl Checker<'_> {
     fn name_of(&mut self, ast: &Ast) -> Option<String> {
         match ast.as_name() {
             Some(name) if !name.starts_with('.') => Some(name.to_owned()),
-            _ => self.problem(
+            _ => self.problem_of(
+                ProblemKind::Call,
                 &ast.whole,
                 "here stands the name that the elements get",
                 None,
@@ -135,7 +141,8 @@ impl Checker<'_> {
     /// `cel.bind(name, value, body)`.
     pub(super) fn bind(&mut self, ast: &Ast, args: &[Ast]) -> Option<Typed> {
         let [name, value, body] = args else {
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Call,
                 &ast.at,
                 "`cel.bind` takes a name, a value and an expression",
                 None,

@@ -10,7 +10,7 @@ use super::names::closest;
 use super::{Checker, Typed};
 use crate::node::{AttributeRead, Node};
 use crate::tree::{Ast, AstKind};
-use crate::{Kind, Read, Val};
+use crate::{Kind, ProblemKind, Read, Val};
 
 const TYPES: [(&str, &str); 17] = [
     ("bool", "bool"),
@@ -160,7 +160,12 @@ impl Checker<'_> {
             None if short == first => Some("text stands in quotes".to_owned()),
             None => None,
         };
-        self.problem(&whole, format!("unknown attribute `{short}`"), help)
+        self.problem_of(
+            ProblemKind::UnknownName,
+            &whole,
+            format!("unknown attribute `{short}`"),
+            help,
+        )
     }
 
     fn attribute(
@@ -174,7 +179,12 @@ impl Checker<'_> {
                 "`{}` is not known before the request is over",
                 attribute.name
             );
-            return self.problem(span, message, Some("only telemetry can read it".to_owned()));
+            return self.problem_of(
+                ProblemKind::TooLate,
+                span,
+                message,
+                Some("only telemetry can read it".to_owned()),
+            );
         }
         let kind = Kind::from(attribute.kind);
         let keys = Keys {

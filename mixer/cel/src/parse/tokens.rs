@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::Problem;
+use crate::{Problem, ProblemKind};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Problem> {
                     return Err(problem(
                         token.span,
                         format!("brackets are nested deeper than {NESTING}"),
-                    ));
+                    )
+                    .of(ProblemKind::Limit));
                 }
                 open.push(index);
                 token.kind
@@ -131,7 +132,8 @@ pub(crate) fn bounded(source: &str, tokens: &[Token]) -> Result<(), Problem> {
             return Err(problem(
                 token.span.clone(),
                 format!("more than {CHAIN} operators in one run"),
-            ));
+            )
+            .of(ProblemKind::Limit));
         }
         set(&mut levels, operators, members);
     }
@@ -146,6 +148,7 @@ fn set(levels: &mut [(usize, usize)], operators: usize, members: usize) {
 
 fn problem(span: Range<usize>, message: String) -> Problem {
     Problem {
+        kind: ProblemKind::Parse,
         span,
         message,
         help: None,
@@ -311,6 +314,7 @@ impl Reader<'_> {
             _ => None,
         };
         Err(Problem {
+            kind: ProblemKind::Parse,
             span,
             message: format!("unexpected `{}`", first.escape_debug()),
             help,
