@@ -7,6 +7,7 @@
 mod demo;
 mod explain;
 mod loaded;
+mod request;
 mod serve;
 mod test;
 mod validate;

@@ -1,4 +1,4 @@
-//! The request to explain: a file, and attributes from the command line over it.
+//! The request a verb is about: a file, and attributes from the command line over it.
 
 use std::io::Read;
 use std::path::Path;
