@@ -8,6 +8,7 @@
 //! types and no positions, and is not used here.
 
 mod budget;
+pub mod cases;
 mod check;
 mod compare;
 mod compiler;

@@ -2,7 +2,7 @@
 
 use super::{Checker, Typed};
 use crate::node::{Loop, LoopKind, Node};
-use crate::tree::Ast;
+use crate::tree::{Ast, AstKind};
 use crate::{Kind, ProblemKind};
 
 impl Checker<'_> {
@@ -129,6 +129,14 @@ impl Checker<'_> {
     fn name_of(&mut self, ast: &Ast) -> Option<String> {
         match ast.as_name() {
             Some(name) if !name.starts_with('.') => Some(name.to_owned()),
+            _ if matches!(&ast.kind, AstKind::Call { name, .. } if name == "iterVar" || name == "accuVar") => {
+                self.problem_of(
+                    ProblemKind::Unsupported,
+                    &ast.whole,
+                    "unsupported: names given by `cel.iterVar`, which is for optimizers",
+                    None,
+                )
+            }
             _ => self.problem_of(
                 ProblemKind::Call,
                 &ast.whole,
