@@ -9,6 +9,7 @@ use crate::check::{Checker, Names, Typed};
 use crate::expression::Compiled;
 use crate::node::Definition;
 use crate::parse::Parser;
+use crate::tree::Ast;
 use crate::{
     Expression, Kind, Problem, ProblemKind, ReferenceId, References, Selector, Template, parse,
     selector, template,
@@ -124,6 +125,11 @@ impl Compiler {
         self.references
     }
 
+    /// The syntax tree alone.
+    pub(crate) fn parsed(&mut self, source: &str) -> Result<Ast, Vec<Problem>> {
+        parse::parse(&mut self.parser, source)
+    }
+
     /// Also how deep the tree is, definitions included.
     fn compile(
         &mut self,
@@ -131,7 +137,7 @@ impl Compiler {
         phase: Producer,
         expect: &Expect,
     ) -> Result<(Compiled, usize), Vec<Problem>> {
-        let ast = parse::parse(&mut self.parser, source)?;
+        let ast = self.parsed(source)?;
         let Self {
             vocabulary,
             names,

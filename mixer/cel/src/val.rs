@@ -5,6 +5,7 @@
 
 mod convert;
 mod list;
+mod literal;
 mod map;
 mod text;
 
