@@ -21,8 +21,8 @@ fuzz_target!(|source: &str| {
             .ok()?;
         let references = compiler.finish();
         let mut bag = AttributeBag::new();
-        bag.set(v::REQUEST_PATH, Value::String("/products/1"))
-            .set(v::SOURCE_NAMESPACE, Value::String("shop"));
+        bag.set(v::REQUEST_PATH, Value::String("/products/1"));
+        bag.set(v::SOURCE_NAMESPACE, Value::String("shop"));
         let variables = [Some(Val::Int(7)), Some(Val::text("text"))];
         let mut evaluation = Evaluation::with_variables(&bag, &references, &variables);
         let value = expression.evaluate(&mut evaluation);

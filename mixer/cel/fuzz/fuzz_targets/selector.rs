@@ -16,8 +16,8 @@ fuzz_target!(|source: &str| {
         selector.can_select(&bag) || selector.reads().is_empty(),
         "a `for` has no negation"
     );
-    bag.set(v::DESTINATION_SERVICE, Value::String("products.shop"))
-        .set(v::DESTINATION_NAMESPACE, Value::String("shop"));
+    bag.set(v::DESTINATION_SERVICE, Value::String("products.shop"));
+    bag.set(v::DESTINATION_NAMESPACE, Value::String("shop"));
     assert!(!selector.selects(&bag) || selector.can_select(&bag));
     assert_eq!(selector.canonical(), selector.clone().canonical());
 });
