@@ -96,7 +96,15 @@ impl Function {
         self.0.signatures
     }
 
+    /// Text and bytes among the arguments are paid for here: most functions read all of them.
     pub(crate) fn call<'a>(self, args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
+        for arg in &*args {
+            match arg {
+                Val::String(text) => budget.read(text.len())?,
+                Val::Bytes(bytes) => budget.read(bytes.len())?,
+                _ => {}
+            }
+        }
         (self.0.run)(args, budget)
     }
 }

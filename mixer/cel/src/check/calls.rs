@@ -7,8 +7,9 @@ use super::resolve::dotted;
 use super::{Checker, Typed};
 use crate::functions::{Function, parse_cidr, parse_duration, parse_ip, parse_timestamp};
 use crate::node::{Node, TextTest};
+use crate::pattern::Pattern;
 use crate::tree::Ast;
-use crate::{EvalError, Kind, ProblemKind, Val, pattern};
+use crate::{EvalError, Kind, ProblemKind, Val};
 
 /// Names that look like functions and are compiled to nodes of their own, with their style.
 const FORMS: [(&str, bool); 18] = [
@@ -326,8 +327,8 @@ impl Checker<'_> {
                 Some(help),
             );
         };
-        let regex = match pattern::compile(text) {
-            Ok(regex) => regex,
+        let compiled = match Pattern::compile(text) {
+            Ok(pattern) => pattern,
             Err(reason) => {
                 return self.problem_of(ProblemKind::Literal, &pattern.whole, reason, None);
             }
@@ -341,7 +342,7 @@ impl Checker<'_> {
             return self.problem(&target.whole, message, None);
         }
         Some(Typed {
-            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(regex))),
+            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(compiled))),
             kind: Kind::Bool,
         })
     }
