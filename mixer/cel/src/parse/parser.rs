@@ -14,6 +14,9 @@ use super::{STACK, parse_here, problem, tokens::Token};
 use crate::Problem;
 use crate::tree::Ast;
 
+/// What runs on the thread.
+type Grammar = fn(&Env, &str, &[Token]) -> Result<Ast, Problem>;
+
 /// Parses texts, one after the other, on a thread of its own. The thread starts with the first text.
 #[derive(Debug, Default)]
 pub(crate) struct Parser(Option<Running>);
@@ -30,7 +33,7 @@ impl Parser {
         let whole = 0..source.len();
         let running = match self.0.take() {
             Some(running) => running,
-            None => Running::start().map_err(|error| {
+            None => Running::start(parse_here).map_err(|error| {
                 problem(whole.clone(), format!("no thread to parse on: {error}"))
             })?,
         };
@@ -58,13 +61,13 @@ impl Drop for Parser {
 }
 
 impl Running {
-    fn start() -> std::io::Result<Self> {
+    fn start(grammar: Grammar) -> std::io::Result<Self> {
         let (texts, jobs) = channel::<(String, Vec<Token>)>();
         let (answers, trees) = channel();
         let run = move || {
             let env = Env::default();
             for (source, tokens) in jobs {
-                if answers.send(parse_here(&env, &source, &tokens)).is_err() {
+                if answers.send(grammar(&env, &source, &tokens)).is_err() {
                     return;
                 }
             }
@@ -82,5 +85,36 @@ impl Running {
         drop(self.texts);
         // That it panicked was reported with the text it did so on.
         let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{parse, tokens::tokens};
+
+    #[test]
+    fn a_panic_costs_one_text_its_tree_and_no_other() {
+        let panics = Running::start(|_, source, _| panic!("on purpose: {source}")).unwrap();
+        let mut parser = Parser(Some(panics));
+        let problem = parser.parse("a", tokens("a").unwrap()).unwrap_err();
+        assert_eq!(problem.message, "the parser failed on this expression");
+        assert!(parse(&mut parser, "a && b").is_ok());
+        assert!(parse(&mut parser, "a &&").is_err());
+        assert!(parse(&mut parser, "a || b").is_ok());
+    }
+
+    #[test]
+    fn many_threads_parse_at_once() {
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let mut parser = Parser::default();
+                    for _ in 0..20 {
+                        assert!(parse(&mut parser, "a.b == 'c' || d").is_ok());
+                    }
+                });
+            }
+        });
     }
 }
