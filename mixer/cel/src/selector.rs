@@ -9,9 +9,9 @@ use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, Vocabulary};
 
 use crate::check::Names;
 use crate::node::Node;
-use crate::parse;
+use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
-use crate::{Problem, Val};
+use crate::{Problem, ProblemKind, Val};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +182,7 @@ impl Field {
 }
 
 pub(crate) fn compile(
+    parser: &mut Parser,
     vocabulary: &Vocabulary,
     names: &Names,
     source: &str,
@@ -189,7 +190,7 @@ pub(crate) fn compile(
     if source.trim() == "always" {
         return Ok(Selector::always());
     }
-    let ast = parse::parse(source)?;
+    let ast = parse::parse(parser, source)?;
     let mut reader = Reader {
         vocabulary,
         names,
@@ -362,6 +363,7 @@ impl Reader<'_> {
         help: Option<String>,
     ) -> Option<T> {
         self.problems.push(Problem {
+            kind: ProblemKind::Selector,
             span: ast.whole.clone(),
             message: message.into(),
             help,
