@@ -4,5 +4,6 @@ mod asking;
 mod fixture;
 mod holding;
 mod quotas;
+mod random;
 mod soundness;
 mod table;

@@ -6,9 +6,7 @@ use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
 
 use super::time;
-use crate::dispatch::{
-    Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict,
-};
+use crate::dispatch::{Because, Charge, Decision, HeaderOperation, Outcome, Taken, Verdict};
 
 /// The answer to a Check. `set` is the one that decided.
 pub(crate) fn check_response(
@@ -34,7 +32,8 @@ pub(crate) fn check_response(
         location: decision.location.unwrap_or_default(),
         retry_after_seconds: decision.retry_after.map_or(0, whole_seconds),
         revision: decision.revision.as_ref().to_owned(),
-        shadow: decision.shadow.into_iter().map(shadow).collect(),
+        // What is in shadow is evaluated after this answer, and counted by Mixer.
+        shadow: Vec::new(),
         headers: decision.headers.into_iter().map(header).collect(),
         charges,
         referenced: referenced
@@ -104,15 +103,6 @@ fn because(because: Because) -> v1::Because {
         Because::Default => v1::Because::Default,
         Because::Quota => v1::Because::Quota,
         Because::Unavailable => v1::Because::Unavailable,
-    }
-}
-
-fn shadow(shadow: ShadowVerdict) -> v1::ShadowVerdict {
-    v1::ShadowVerdict {
-        policy: shadow.policy.as_ref().to_owned(),
-        rule: shadow.rule.as_ref().to_owned(),
-        would: verdict(shadow.would).into(),
-        because: because(shadow.because).into(),
     }
 }
 
