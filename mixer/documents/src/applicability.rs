@@ -175,6 +175,7 @@ impl Applicability {
             plan: Plan::default(),
         };
         applicable.plan = Plan::new(&set.policies, &applicable, indexing);
+        applicable.scope.shadow = applicable.plan.has_shadow;
         applicable
     }
 }
@@ -232,6 +233,7 @@ fn scope(
             .map(|traces| traces.sample)
             .fold(0.0, f64::max),
         standard_metrics: !telemetry.iter().any(|document| document.drop_standard),
+        shadow: false,
     }
 }
 

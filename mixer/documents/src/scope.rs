@@ -46,4 +46,6 @@ pub struct Scope {
     pub trace_sample: f64,
     /// Keep the standard metrics.
     pub standard_metrics: bool,
+    /// Something is in shadow: a rule, a policy or a quota.
+    pub shadow: bool,
 }

@@ -58,6 +58,8 @@ pub struct Decision {
     pub retry_after: Option<Duration>,
     /// Revision of what can apply to the destination.
     pub revision: Arc<str>,
+    /// Something is in shadow for the destination: [`super::Dispatcher::shadow`] says what it would have done.
+    pub in_shadow: bool,
     /// Headers to change when it passes.
     pub headers: Vec<HeaderOperation>,
     /// What it costs, when it passes.

@@ -55,6 +55,7 @@ pub(super) fn decision(
         },
     };
     let decision = &mut decided.decision;
+    decision.in_shadow = plan.has_shadow;
     decision.referenced = deciding.evaluation.referenced();
     decision.valid_for = valid_for(asked);
     // Equal in these is hardly ever equal again.
@@ -211,6 +212,7 @@ fn plain(
         location: None,
         retry_after: None,
         revision,
+        in_shadow: false,
         headers: Vec::new(),
         charges: Vec::new(),
         referenced: Vec::new(),

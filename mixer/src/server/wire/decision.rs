@@ -6,7 +6,9 @@ use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
 
 use super::time;
-use crate::dispatch::{Because, Charge, Decision, HeaderOperation, Outcome, Taken, Verdict};
+use crate::dispatch::{
+    Because, Charge, Decision, Enforced, HeaderOperation, Outcome, Taken, Verdict,
+};
 
 /// The answer to a Check. `set` is the one that decided.
 pub(crate) fn check_response(
@@ -49,6 +51,24 @@ pub(crate) fn check_response(
     }
 }
 
+/// What an asker says it answered a request with; `None`: it asks for a decision.
+pub(crate) fn answered(request: &v1::CheckRequest) -> Option<Enforced> {
+    let verdict = match request.answered() {
+        v1::Verdict::Unspecified => return None,
+        v1::Verdict::Allow => Verdict::Allow,
+        v1::Verdict::Deny => Verdict::Deny,
+    };
+    let because = match request.answered_because() {
+        v1::Because::Undetermined => Because::Undetermined,
+        v1::Because::Otherwise => Because::Otherwise,
+        v1::Because::Default => Because::Default,
+        v1::Because::Quota => Because::Quota,
+        v1::Because::Unavailable => Because::Unavailable,
+        v1::Because::Matched | v1::Because::Unspecified => Because::Matched,
+    };
+    Some((verdict, because))
+}
+
 /// What became of one charge.
 pub(crate) fn grant(taken: &Taken) -> v1::Grant {
     let outcome = match taken.outcome {
@@ -78,6 +98,7 @@ pub(crate) fn scope(destination: &str, scope: &mixer_documents::Scope) -> v1::Sc
         records: scope.records,
         trace_sample: scope.trace_sample,
         standard_metrics: scope.standard_metrics,
+        shadow: scope.shadow,
     }
 }
 
