@@ -82,7 +82,16 @@ impl Snapshot {
         surroundings: &Surroundings,
     ) -> Result<Self, Diagnostics> {
         let set = mixer_documents::load(sources)?;
-        build::build(Arc::new(set), registry, surroundings)
+        Self::of(Arc::new(set), registry, surroundings)
+    }
+
+    /// Builds the adapters that a loaded set names.
+    pub(crate) fn of(
+        set: Arc<PolicySet>,
+        registry: &Registry,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Diagnostics> {
+        build::build(set, registry, surroundings)
     }
 
     /// Lets the adapters begin their background work; once, when it comes into force and before it is shared.

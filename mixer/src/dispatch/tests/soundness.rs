@@ -105,8 +105,8 @@ fn inside<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// The decision on a request, by a Mixer of its own where adapters are down: a breaker opens on them, and answers before and
-/// after are not equal.
+/// The decision on a request, by adapters of its own where some are down: a breaker opens on them, and answers before and after
+/// are not equal.
 struct Deciders {
     shared: Fixture,
     text: String,
@@ -129,8 +129,8 @@ impl Deciders {
 
     /// The decision, and how often each adapter was asked for it; with the index or without.
     async fn decide(&self, request: &Request, indexed: bool) -> (Decision, Vec<u64>) {
-        let alone = self.alone.then(|| Fixture::new(&self.text));
-        let dispatcher = &alone.as_ref().unwrap_or(&self.shared).dispatcher;
+        let alone = self.alone.then(|| self.shared.anew());
+        let dispatcher = alone.as_ref().unwrap_or(&self.shared.dispatcher);
         let set = &dispatcher.snapshot().set;
         let counts = || -> Vec<u64> {
             let adapters = dispatcher.snapshot().adapters.iter();
