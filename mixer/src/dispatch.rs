@@ -33,11 +33,12 @@ use self::settle::{By, Deciding, End, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
 
 pub use decision::{
-    Because, Charge, Decision, HeaderOperation, ShadowOutcome, ShadowVerdict, Verdict,
+    Because, Body, Charge, Decision, HeaderOperation, ShadowOutcome, ShadowVerdict, Told, Verdict,
 };
 pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
+pub(crate) use outcome::denial::no_more_than;
 pub use quota::{Outcome, QuotaAsk, Rate, Taken};
 pub use shadow::Enforced;
 

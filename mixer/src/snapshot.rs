@@ -81,7 +81,8 @@ impl Snapshot {
         registry: &Registry,
         surroundings: &Surroundings,
     ) -> Result<Self, Diagnostics> {
-        let set = mixer_documents::load(sources)?;
+        let mut set = mixer_documents::load(sources)?;
+        set.warn_overdue(surroundings.clock.wall());
         Self::of(Arc::new(set), registry, surroundings)
     }
 

@@ -105,6 +105,7 @@ impl<'a> Deciding<'a> {
         };
         let (quota_id, on_error) = (quota.id.clone(), quota.on_error);
         let shadow = !self.is_enforced_quota(place);
+        let told = self.tell(&quota.reply, &quota.sentence);
         Ok(Some(Charge {
             place,
             quota: quota_id,
@@ -114,6 +115,7 @@ impl<'a> Deciding<'a> {
             tier,
             on_error,
             shadow,
+            told,
         }))
     }
 

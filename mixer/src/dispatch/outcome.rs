@@ -214,6 +214,8 @@ fn plain(
         revision,
         in_shadow: false,
         headers: Vec::new(),
+        reply_headers: Vec::new(),
+        body: None,
         charges: Vec::new(),
         referenced: Vec::new(),
         valid_for: None,

@@ -7,3 +7,4 @@ mod quotas;
 mod random;
 mod soundness;
 mod table;
+mod telling;
