@@ -11,8 +11,10 @@ mod diagnostics;
 mod digest;
 mod directory;
 mod fields;
+mod index;
 mod load;
 mod mesh;
+mod plan;
 mod policy;
 mod quota;
 mod reads;
@@ -34,6 +36,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use directory::Directory;
 pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
+pub use plan::{Candidates, Group, Plan, Rules};
 pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
 };
