@@ -178,6 +178,14 @@ impl<'a> Walk<'_, 'a> {
 }
 
 impl TextTest {
+    /// The answer for a value that is this text, or none.
+    pub(super) fn of(&self, text: Option<&str>, budget: &mut Budget) -> Result<bool> {
+        match text {
+            Some(text) => self.holds(text, budget),
+            None => self.of_no_text(),
+        }
+    }
+
     fn holds(&self, text: &str, budget: &mut Budget) -> Result<bool> {
         Ok(match self {
             TextTest::Is(literal) => *text == **literal,
