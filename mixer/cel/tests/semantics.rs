@@ -640,3 +640,25 @@ fn alternatives_about_one_text_mean_what_they_say() {
         );
     }
 }
+
+/// A negative double is beyond the range of uint, however small.
+#[test]
+fn what_is_less_than_nothing_is_no_uint() {
+    let mut compiler = Compiler::new(Vocabulary::new());
+    let mut value = |source: &str| {
+        compiler
+            .expression(source, Producer::Check, Expect::Any)
+            .unwrap()
+    };
+    let (less, nothing) = (value("uint(-0.2)"), value("uint(-0.0) + uint(0.9)"));
+    let references = compiler.finish();
+    let bag = AttributeBag::new();
+    let found = |expression: &mixer_cel::Expression| {
+        let value = expression.evaluate(&mut Evaluation::new(&bag, &references));
+        value
+            .map(|value| value.to_text())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(found(&less), Err("uint overflow".to_owned()));
+    assert_eq!(found(&nothing), Ok("0".to_owned()));
+}

@@ -190,7 +190,7 @@ impl TextTest {
         Ok(match self {
             TextTest::Is(literal) => *text == **literal,
             // For a few, comparing lengths and first bytes beats a search.
-            TextTest::OneOf(literals) if literals.len() <= 8 => {
+            TextTest::OneOf(literals) if literals.len() <= 16 => {
                 literals.iter().any(|literal| *text == **literal)
             }
             TextTest::OneOf(literals) => literals
