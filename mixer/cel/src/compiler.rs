@@ -111,7 +111,7 @@ impl Compiler {
 
     /// A `for`: selector attributes only, `==`, `in`, `startsWith`, `endsWith`, `&&`, `||`, or `always`.
     pub fn selector(&mut self, source: &str) -> Result<Selector, Vec<Problem>> {
-        selector::compile(&mut self.parser, &self.vocabulary, source)
+        selector::compile(&mut self.parser, &self.vocabulary, &self.names, source)
     }
 
     /// The number of a reference that something else than an expression reads (an index), for

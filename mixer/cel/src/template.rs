@@ -26,6 +26,23 @@ impl Template {
         &self.source
     }
 
+    /// Its text, when there is no expression in it.
+    pub fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(literal)] => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// Its expression, when there is nothing else in it.
+    pub fn sole(&self) -> Option<&Expression> {
+        match self.parts.as_slice() {
+            [Part::Value(_, expression)] => Some(expression),
+            _ => None,
+        }
+    }
+
     /// Every read in it.
     pub fn reads(&self) -> Vec<Read> {
         let mut reads = Vec::new();

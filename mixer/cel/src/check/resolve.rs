@@ -230,7 +230,11 @@ impl Checker<'_> {
                         self.reads.push(read);
                     }
                 }
-                Node::Defined(Arc::clone(definition))
+                match &definition.node {
+                    // So that what is made of literals (sets, patterns, the index) is made of named ones too.
+                    Node::Constant(value) => Node::Constant(value.clone()),
+                    _ => Node::Defined(Arc::clone(definition)),
+                }
             }
             None => {
                 self.reads.push(Read {
