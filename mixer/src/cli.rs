@@ -1,12 +1,14 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed, 3 documents do not compile, 64 wrong usage,
-//! 65 input that cannot be read, 69 somebody needed cannot be reached. What was asked for goes to standard output, everything
+//! 65 input that cannot be read, 69 somebody needed cannot be reached, 79 findings; with `--exit-code`, 10 is a denial. What was asked for goes to standard output, everything
 //! else to standard error.
 
+mod answer;
 mod demo;
 mod explain;
 mod loaded;
+mod output;
 mod request;
 mod serve;
 mod test;
@@ -24,6 +26,8 @@ pub(crate) const INVALID: u8 = 3;
 pub(crate) const USAGE: u8 = 64;
 /// Input that cannot be read (EX_DATAERR).
 pub(crate) const UNREADABLE: u8 = 65;
+/// It was done, and something was found.
+pub(crate) const FINDINGS: u8 = 79;
 
 /// The policy and telemetry service of a service mesh.
 #[derive(Debug, Parser)]
