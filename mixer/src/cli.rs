@@ -5,10 +5,13 @@
 //! else to standard error.
 
 mod answer;
+mod can;
 mod demo;
 mod explain;
+mod facts;
 mod loaded;
 mod output;
+mod policies;
 mod request;
 mod serve;
 mod test;
@@ -41,6 +44,7 @@ struct Cli {
 enum Verb {
     Validate(validate::Args),
     Test(test::Args),
+    Can(can::Args),
     Explain(explain::Args),
     Serve(serve::Args),
     Demo(demo::Args),
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
     match cli.verb {
         Verb::Validate(args) => validate::run(args),
         Verb::Test(args) => test::run(args),
+        Verb::Can(args) => can::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),

@@ -2,6 +2,7 @@
 //! hostile.
 #![allow(clippy::unwrap_used)]
 
+mod can;
 mod explain;
 mod test;
 
