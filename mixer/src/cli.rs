@@ -6,12 +6,17 @@
 
 mod answer;
 mod can;
+mod compare;
 mod demo;
+mod diff;
 mod explain;
 mod facts;
+mod judge;
 mod loaded;
 mod output;
 mod policies;
+mod record;
+mod replay;
 mod request;
 mod serve;
 mod test;
@@ -46,6 +51,8 @@ enum Verb {
     Test(test::Args),
     Can(can::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
+    Replay(replay::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -69,6 +76,8 @@ pub fn run() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Can(args) => can::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Diff(args) => diff::run(args),
+        Verb::Replay(args) => replay::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
     }

@@ -4,6 +4,7 @@
 
 mod can;
 mod explain;
+mod replay;
 mod test;
 
 use std::io::Write;
