@@ -5,8 +5,11 @@
 //! else to standard error.
 
 mod answer;
+mod attributes;
+mod bench;
 mod can;
 mod compare;
+mod completion;
 mod demo;
 mod diff;
 mod explain;
@@ -53,6 +56,9 @@ enum Verb {
     Explain(explain::Args),
     Diff(diff::Args),
     Replay(replay::Args),
+    Bench(bench::Args),
+    Attributes(attributes::Args),
+    Completion(completion::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -78,6 +84,9 @@ pub fn run() -> ExitCode {
         Verb::Explain(args) => explain::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Replay(args) => replay::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Attributes(args) => attributes::run(args),
+        Verb::Completion(args) => completion::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
     }

@@ -4,6 +4,7 @@
 //! A record seldom says everything that a request had. What it does not speak of is not absent but unknown: [`Request::knows`]
 //! tells the two apart, so that nobody takes a decision for certain that another header might have changed.
 
+mod address;
 mod attributes;
 mod lines;
 mod outcome;
@@ -72,8 +73,11 @@ impl Record {
         Some(value)
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.field(name).is_some()
+    /// Lines of Mixer's own say all they know: what they leave out is absent.
+    fn is_own(&self) -> bool {
+        ["reporter", "destination_service"]
+            .iter()
+            .all(|name| self.0.contains_key(*name))
     }
 }
 

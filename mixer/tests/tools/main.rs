@@ -2,6 +2,8 @@
 //! hostile.
 #![allow(clippy::unwrap_used)]
 
+mod attributes;
+mod bench;
 mod can;
 mod explain;
 mod replay;

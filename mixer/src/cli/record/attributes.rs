@@ -14,13 +14,13 @@
 //! | `connection.requested_server_name` | `requested_server_name` |
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
 
 use mixer_attributes::vocabulary::{self as v, Attribute, AttributeId, Producer};
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, host};
-use mixer_documents::{ClientIp, Directory, Mesh, PolicySet};
+use mixer_documents::{Directory, Mesh, PolicySet};
 use serde_json::Value;
 
+use super::address::{address, client};
 use super::{Record, Request};
 use crate::cli::facts::{self, Caller, text};
 
@@ -124,11 +124,6 @@ impl Filling<'_> {
         }
     }
 
-    /// Lines of Mixer's own say all they know: what they leave out is absent.
-    fn is_own(&self) -> bool {
-        self.record.has("reporter") && self.record.has("destination_service")
-    }
-
     fn reporter(&mut self) {
         self.text(v::CONTEXT_REPORTER, &["context.reporter", "reporter"]);
         if self.request.attributes.value(v::CONTEXT_REPORTER).is_none() {
@@ -150,7 +145,7 @@ impl Filling<'_> {
         ];
         let said = match self.record.text(&fields) {
             Some(said) => said,
-            None if self.is_own() => None,
+            None if self.record.is_own() => None,
             None => return,
         };
         let caller = match said {
@@ -201,7 +196,7 @@ impl Filling<'_> {
                         .0,
                 )
             }
-            None if self.is_own() => None,
+            None if self.record.is_own() => None,
             None => {
                 let forwarded = self.record.text(&["x_forwarded_for"]);
                 match (peer, &mesh.client_ip, forwarded) {
@@ -252,7 +247,7 @@ impl Filling<'_> {
         };
         let bag = &mut self.request.attributes;
         self.request.known.insert(v::REQUEST_PATH);
-        if self.record.has("reporter") && self.record.has("destination_service") {
+        if self.record.is_own() {
             // Mixer writes what rules read.
             bag.set(v::REQUEST_PATH, OwnedValue::String(said));
             return Ok(());
@@ -378,49 +373,6 @@ fn dynamic(value: &Value) -> Dynamic {
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             Dynamic::Map(members)
         }
-    }
-}
-
-/// `address`, `v4:port` or `[v6]:port`.
-fn address(said: &str) -> Option<(IpAddr, Option<u16>)> {
-    if let Ok(both) = said.parse::<SocketAddr>() {
-        return Some((both.ip().to_canonical(), Some(both.port())));
-    }
-    let ip: IpAddr = said.trim_matches(['[', ']']).parse().ok()?;
-    Some((ip.to_canonical(), None))
-}
-
-/// The client behind trusted proxies: from the peer backwards as long as the one that vouches is trusted.
-fn client(peer: IpAddr, forwarded: &str, rule: &ClientIp) -> Option<IpAddr> {
-    let trusted = |address: IpAddr| {
-        let mut networks = rule.trusted.iter();
-        networks.any(|(network, length)| contains(*network, *length, address))
-    };
-    let mut client = peer;
-    let mut entries = forwarded
-        .rsplit(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
-    while trusted(client) {
-        let Some(entry) = entries.next() else { break };
-        client = address(entry)?.0;
-    }
-    Some(client)
-}
-
-fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
-    let same = |network: u128, address: u128, bits: u8| {
-        let free = u32::from(bits.saturating_sub(length));
-        network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
-    };
-    match (network.to_canonical(), address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            same(network.to_bits().into(), address.to_bits().into(), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            same(network.to_bits(), address.to_bits(), 128)
-        }
-        _ => false,
     }
 }
 

@@ -31,6 +31,8 @@ impl Record {
             Some("deny") if code == "429" => return Outcome::OverLimit,
             Some("deny") => return Outcome::Denied,
             Some(_) => return Outcome::Failed,
+            // Who asks nobody passes it on; the status is somebody else's.
+            None if self.is_own() => return Outcome::Allowed,
             None => {}
         }
         let flags = self.text(&["response_flags", "response.flags"]);
@@ -87,6 +89,10 @@ mod tests {
             (
                 r#"{"decision":"unreachable","response_code":503}"#,
                 Outcome::Failed,
+            ),
+            (
+                r#"{"reporter":"source","destination_service":"a.b","response_code":403}"#,
+                Outcome::Allowed,
             ),
             (r#"{"check":{"decision":"deny"}}"#, Outcome::Denied),
             (
