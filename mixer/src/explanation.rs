@@ -23,7 +23,7 @@ use crate::dispatch::{Decision, Dispatcher};
 
 pub(crate) use rule::{Effect, RuleStory};
 pub(crate) use steps::{Denial, Step};
-pub(crate) use words::{because, name_of, place, summary};
+pub(crate) use words::{because, name_of, place, printable, summary};
 
 /// How long the whole may take: an operator waits, no proxy does.
 const LEFT: Duration = Duration::from_secs(5);

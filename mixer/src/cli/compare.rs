@@ -10,9 +10,12 @@ use serde::Serialize;
 
 use super::judge::{Judged, Undecided};
 use super::record::{Lines, Record};
+use crate::explanation::printable;
 
 /// How many groups are told apart.
 const MOST_GROUPS: usize = 10_000;
+/// How many attributes that records lack are told apart.
+const MOST_LACKING: usize = 1_000;
 /// How many malformed lines are named.
 const MOST_NAMED: usize = 20;
 
@@ -104,7 +107,8 @@ impl Comparison {
             });
             return Err(format!("no requests in {}: {why}", file.display()));
         }
-        sum.changes.sort_by(|a, b| b.count.cmp(&a.count));
+        sum.changes
+            .sort_by_key(|change| std::cmp::Reverse(change.count));
         Ok(sum)
     }
 
@@ -118,7 +122,14 @@ impl Comparison {
         match compared {
             Compared::Same => self.same += 1,
             Compared::Undecided(Undecided::Lacks(name)) => {
-                *self.lacking.entry(name).or_default() += 1
+                let is_known = self.lacking.contains_key(&name);
+                // A key that an expression computes may be another one each time.
+                let name = if is_known || self.lacking.len() < MOST_LACKING {
+                    name
+                } else {
+                    "something else".to_owned()
+                };
+                *self.lacking.entry(name).or_default() += 1;
             }
             Compared::Undecided(Undecided::Asks(name)) => {
                 *self.asking.entry(name).or_default() += 1
@@ -173,6 +184,7 @@ impl Comparison {
     fn malformed(&mut self, line: u64, problem: String) {
         self.malformed += 1;
         if self.malformed_lines.len() < MOST_NAMED {
+            let problem = printable(&problem);
             self.malformed_lines.push(Malformed { line, problem });
         }
     }

@@ -22,7 +22,7 @@ use super::record::{Reader, Record, Request};
 use super::{UNREADABLE, USAGE, answer, request};
 use crate::answers::{self, Unanswered};
 use crate::dispatch::{Because, Decision, Dispatcher, Verdict, side};
-use crate::explanation::{name_of, place, summary};
+use crate::explanation::{name_of, place, printable, summary};
 
 /// Time stands still.
 const LEFT: Duration = Duration::from_secs(1);
@@ -135,8 +135,8 @@ impl Judge {
             (None, None) => Ok(Ruling {
                 allows: decision.verdict == Verdict::Allow,
                 by: match place(set, &decision) {
-                    Some(place) => format!("{} ({place})", summary(&decision)),
-                    None => summary(&decision),
+                    Some(place) => format!("{} ({place})", printable(&summary(&decision))),
+                    None => printable(&summary(&decision)),
                 },
             }),
         };
@@ -150,11 +150,12 @@ impl Judge {
             (None, principal) => principal.unwrap_or("-").to_owned(),
         };
         Ok(Judged {
-            who,
-            destination: text(v::DESTINATION_SERVICE).unwrap_or("-").to_owned(),
+            who: printable(&who),
+            destination: printable(text(v::DESTINATION_SERVICE).unwrap_or("-")),
             what: [text(v::REQUEST_METHOD), text(v::REQUEST_PATH)]
                 .into_iter()
                 .flatten()
+                .map(printable)
                 .collect::<Vec<_>>()
                 .join(" "),
             result,
@@ -198,7 +199,7 @@ impl Judge {
                 && !request.knows(reference)
                 && is_relevant(reference.attribute, reference.key.as_deref())
         });
-        unknown.map(|(reference, _)| name_of(reference, &set.vocabulary))
+        unknown.map(|(reference, _)| printable(&name_of(reference, &set.vocabulary)))
     }
 }
 

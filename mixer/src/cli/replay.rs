@@ -10,6 +10,7 @@ use super::judge::{Assumed, Judge, Ruling};
 use super::output::Output;
 use super::policies::Policies;
 use super::record::{Outcome, Record};
+use crate::explanation::printable;
 
 /// Says which recorded requests would fare otherwise than they did; exit code 79 if some would.
 ///
@@ -64,7 +65,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn recorded(record: &Record, allowed: bool) -> String {
     let verdict = if allowed { "allowed" } else { "denied" };
     match (record.said("rule"), record.said("policy")) {
-        (Some(rule), Some(policy)) => format!("{verdict} by \"{rule}\" of policy {policy}"),
+        (Some(rule), Some(policy)) => {
+            printable(&format!("{verdict} by \"{rule}\" of policy {policy}"))
+        }
         _ => verdict.to_owned(),
     }
 }

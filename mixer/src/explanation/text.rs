@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     ChargeStory, Denial, Effect, Explanation, Line, PolicyStory, QuotaStory, ReadStory, RuleStory,
-    Step,
+    Step, printable,
 };
 
 /// Lines, each indented by its depth.
@@ -153,7 +153,9 @@ impl Explanation {
                 1,
                 format_args!(
                     "HTTP {}, grpc-status {}: {}",
-                    decision.http_status, decision.grpc_status, decision.message
+                    decision.http_status,
+                    decision.grpc_status,
+                    printable(&decision.message)
                 ),
             );
         }
@@ -197,8 +199,8 @@ impl Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> ", self.role, self.expression)?;
         match (&self.value, &self.error) {
-            (Some(value), _) => f.write_str(value),
-            (None, Some(error)) => write!(f, "cannot decide: {error}"),
+            (Some(value), _) => f.write_str(&printable(value)),
+            (None, Some(error)) => write!(f, "cannot decide: {}", printable(error)),
             (None, None) => f.write_str("no value"),
         }
     }

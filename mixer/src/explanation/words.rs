@@ -56,6 +56,26 @@ fn span_of(policy: &Policy, sentence: &str) -> Option<Span> {
         .map(|(_, span)| span)
 }
 
+/// The longest text that [`printable`] leaves whole, in characters.
+const LONGEST: usize = 200;
+
+/// A text of a request as it may go to a terminal: cut, and what could command the terminal escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, char) in text.chars().enumerate() {
+        if at == LONGEST {
+            shown.push_str("...");
+            break;
+        }
+        if char.is_control() {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
 /// `allow` or `deny`.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {

@@ -239,3 +239,18 @@ fn usage_and_documents_have_their_codes() {
         ],
     );
 }
+
+#[test]
+fn what_a_client_sent_cannot_command_the_terminal_and_is_cut() {
+    let place = place();
+    let long = "x".repeat(10_000);
+    place.write(
+        "hostile.jsonl",
+        format!(
+            "{{\"reporter\":\"destination\",\"destination_service\":\"products.shop\",\"source_principal\":\"spiffe://cluster.local/ns/shop/sa/frontend\",\"method\":\"GET\",\"path\":\"/\\u001b[31m{long}\",\"decision\":\"allow\"}}\n"
+        ),
+    );
+    let out = place.says(79, &["replay", "hostile.jsonl", "--policies", "before"]);
+    has(&out, &["such as line 1: GET /\\u{1b}[31mxxx"]);
+    assert!(out.len() < 1_000, "{} bytes", out.len());
+}
