@@ -1,8 +1,8 @@
 //! The command line: one file per verb.
 //!
-//! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed, 3 documents do not compile, 64 wrong usage,
-//! 65 input that cannot be read, 69 somebody needed cannot be reached, 79 findings; with `--exit-code`, 10 is a denial. What was asked for goes to standard output, everything
-//! else to standard error.
+//! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed or an expression has no value, 3 documents
+//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached, 79
+//! findings; with `--exit-code`, 10 is a denial. What was asked for goes to standard output, everything else to standard error.
 
 mod answer;
 mod attributes;
@@ -12,6 +12,7 @@ mod compare;
 mod completion;
 mod demo;
 mod diff;
+mod eval;
 mod explain;
 mod facts;
 mod judge;
@@ -19,6 +20,7 @@ mod loaded;
 mod output;
 mod policies;
 mod record;
+mod repl;
 mod replay;
 mod request;
 mod serve;
@@ -29,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Tests failed.
+/// Tests failed, or an expression has no value for the request.
 pub(crate) const FAILED: u8 = 2;
 /// Documents do not compile.
 pub(crate) const INVALID: u8 = 3;
@@ -59,6 +61,8 @@ enum Verb {
     Bench(bench::Args),
     Attributes(attributes::Args),
     Completion(completion::Args),
+    Eval(eval::Args),
+    Repl(repl::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -87,6 +91,8 @@ pub fn run() -> ExitCode {
         Verb::Bench(args) => bench::run(args),
         Verb::Attributes(args) => attributes::run(args),
         Verb::Completion(args) => completion::run(args),
+        Verb::Eval(args) => eval::run(args),
+        Verb::Repl(args) => repl::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
     }

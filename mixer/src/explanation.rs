@@ -134,8 +134,11 @@ pub(crate) struct DecisionStory {
     pub(crate) detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
-    /// Headers that change when it passes; `null` removes.
+    /// Headers of the request that change when it passes, or of the response when it is denied; `null` removes.
     pub(crate) headers: Vec<(String, Option<String>)>,
+    /// Body of the response when it is denied, unless it is the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
     pub(crate) shadow: Vec<ShadowStory>,
     /// What a cached answer holds for: requests equal in these.
     pub(crate) referenced: Vec<ReadStory>,
@@ -180,6 +183,12 @@ impl Explanation {
             tcp: applicable.declared_tcp,
             decision,
         };
+        let shadows = if decision.in_shadow {
+            let enforced = (decision.verdict, decision.because);
+            dispatcher.shadow(bag, enforced, LEFT).await
+        } else {
+            Vec::new()
+        };
         let mut policies = Vec::new();
         for (group, members) in [
             ("guard", &applicable.guards),
@@ -199,7 +208,7 @@ impl Explanation {
             revision: decision.revision.clone(),
             steps,
             denials,
-            decision: teller.decision(),
+            decision: teller.decision(&shadows),
             policies,
         }
     }

@@ -175,7 +175,7 @@ impl One<'_> {
         let applicable = if all {
             applicable
         } else {
-            Arc::new(self.alone(&applicable))
+            Arc::new(self.snapshot.set.alone(&applicable, self.at))
         };
         let (decided, problem) = match self.test.kind {
             TestKind::Allow | TestKind::Deny => {
@@ -187,8 +187,17 @@ impl One<'_> {
             }
             TestKind::Limit => self.limit(&dispatcher, &applicable, &bag).await,
         };
-        coverage.note(&self.snapshot.set, &applicable, &bag, &decided.decision);
-        if let Some(adapter) = given.unanswered.take() {
+        let unanswered = given.unanswered.take();
+        let enforced = (decided.decision.verdict, decided.decision.because);
+        let shadows = dispatcher.shadow(&bag, enforced, LEFT).await;
+        coverage.note(
+            &self.snapshot.set,
+            &applicable,
+            &bag,
+            &decided.decision,
+            &shadows,
+        );
+        if let Some(adapter) = unanswered {
             return Err(Failure::from(format!(
                 "it asks the adapter `{adapter}`: say what that answers, such as `answers: {{ {adapter}: match }}`"
             )));
@@ -231,25 +240,6 @@ impl One<'_> {
         Err(format!(
             "no rule, otherwise or quota of any policy is called \"{sentence}\"{near}"
         ))
-    }
-
-    /// Only its own policy, if that applies.
-    fn alone(&self, applicable: &Applicable) -> Applicable {
-        let own = |policies: &[usize]| {
-            policies
-                .iter()
-                .copied()
-                .filter(|at| *at == self.at)
-                .collect()
-        };
-        Applicable {
-            guards: own(&applicable.guards),
-            pool: own(&applicable.pool),
-            shadow: own(&applicable.shadow),
-            telemetry: Vec::new(),
-            declared_tcp: applicable.declared_tcp,
-            scope: applicable.scope.clone(),
-        }
     }
 
     fn holds(&self, decided: &Decided, applicable: &Applicable) -> Result<(), String> {
@@ -371,7 +361,7 @@ impl Dispatcher {
             let taken = self
                 .take(&decided.decision.charges, "test", &[], "", left)
                 .await;
-            if let Some(denied) = self.refusal(&decided.decision, &taken, bag) {
+            if let Some(denied) = self.refusal(&decided.decision, &taken) {
                 decided = Decided {
                     decision: denied,
                     by: Source::Quota,

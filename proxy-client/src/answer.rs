@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// Whether a request passes, and what is said if not. Every way of asking ends in one of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -26,8 +28,10 @@ pub struct Answer {
     pub location: Option<Arc<str>>,
     /// When asking again may help.
     pub retry_after: Option<Duration>,
-    /// Headers to change when it passes.
+    /// Headers to change when it passes; of a denial, those on the response.
     pub headers: Arc<[HeaderOperation]>,
+    /// What a denied HTTP caller reads; `None`: the message.
+    pub body: Option<Arc<Body>>,
     /// What shadow rules would have done.
     pub shadow: Arc<[Shadow]>,
     /// Names the decision in logs.
@@ -76,6 +80,15 @@ pub enum Failure {
     Cold,
     /// The answer made no sense (no verdict, or the proxy's request was refused as malformed).
     Malformed,
+}
+
+/// A body of a denial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Its type, which is a header value.
+    pub content_type: String,
+    /// Its text, in UTF-8; shared by all who are told it.
+    pub text: Bytes,
 }
 
 /// A header to set (`Some`) or remove (`None`).

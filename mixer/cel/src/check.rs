@@ -25,7 +25,7 @@ use crate::node::{Definition, Node};
 use crate::parse::DEPTH;
 use crate::tree::{Ast, AstKind, Element, Entry, Literal, Operator};
 use crate::val::{Blob, Map, Text};
-use crate::{Kind, Problem, Read, References, Val};
+use crate::{Kind, Problem, ProblemKind, Read, References, Val};
 
 /// What names mean, apart from the attributes.
 #[derive(Debug, Default)]
@@ -61,6 +61,8 @@ pub(crate) struct Checker<'c> {
     /// Keys known to be there, if what was checked so far is true.
     pub(crate) established: Vec<Vec<String>>,
     scope: Vec<(String, Kind)>,
+    /// Parts checked so far.
+    checked: usize,
     depth: usize,
     /// The depth that was reached, definitions included.
     pub(crate) deepest: usize,
@@ -85,6 +87,7 @@ impl<'c> Checker<'c> {
             unguarded: Vec::new(),
             established: Vec::new(),
             scope: Vec::new(),
+            checked: 0,
             depth: 0,
             deepest: 0,
         }
@@ -98,6 +101,7 @@ impl<'c> Checker<'c> {
             AstKind::Ident(_) | AstKind::Select { .. } | AstKind::Index { .. }
         ));
         self.depth += steps;
+        self.checked += 1;
         self.deepest = self.deepest.max(self.depth);
         let known = self.established.len();
         let checked = match &ast.kind {
@@ -125,7 +129,8 @@ impl<'c> Checker<'c> {
             }
             AstKind::List(elements) => self.forgetting(known, |checker| checker.list(elements)),
             AstKind::Map(entries) => self.forgetting(known, |checker| checker.map(entries)),
-            AstKind::Struct(name) => self.problem(
+            AstKind::Struct(name) => self.problem_of(
+                ProblemKind::Unsupported,
                 &ast.whole,
                 format!("unsupported: message construction ({name}{{..}})"),
                 None,
@@ -135,14 +140,26 @@ impl<'c> Checker<'c> {
         checked
     }
 
-    /// Reports a problem.
+    /// Reports a problem with types.
     fn problem<T>(
         &mut self,
         span: &Range<usize>,
         message: impl Into<String>,
         help: Option<String>,
     ) -> Option<T> {
+        self.problem_of(ProblemKind::Type, span, message, help)
+    }
+
+    /// Reports a problem of another kind.
+    fn problem_of<T>(
+        &mut self,
+        kind: ProblemKind,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Option<T> {
         self.problems.push(Problem {
+            kind,
             span: span.clone(),
             message: message.into(),
             help,
@@ -165,7 +182,8 @@ impl<'c> Checker<'c> {
     fn descend(&mut self, span: &Range<usize>, depth: usize) -> Option<()> {
         self.deepest = self.deepest.max(self.depth + depth);
         if self.depth + depth > DEPTH {
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Limit,
                 span,
                 format!("with its definitions the expression is nested deeper than {DEPTH}"),
                 None,
@@ -218,11 +236,11 @@ impl<'c> Checker<'c> {
                 sound = false;
                 continue;
             };
-            if !matches!(
+            let is_key = matches!(
                 key.kind,
                 Kind::Dyn | Kind::Bool | Kind::Int | Kind::Uint | Kind::String
-            ) && !self.names.unchecked
-            {
+            );
+            if !is_key && !self.names.unchecked {
                 let message = format!(
                     "a map's key may be a string, int, uint or bool; this is {}",
                     key.kind.a()
@@ -236,9 +254,10 @@ impl<'c> Checker<'c> {
                 sound = false;
                 continue;
             };
+            let key_kind = if is_key { key.kind } else { Kind::Dyn };
             kinds = Some(match kinds {
-                Some((keys, items)) => (keys.join(key.kind), items.join(item)),
-                None => (key.kind, item),
+                Some((keys, items)) => (keys.join(key_kind), items.join(item)),
+                None => (key_kind, item),
             });
             nodes.push((entry.optional, key.node, value.node));
         }

@@ -8,9 +8,11 @@ use mixer_attributes::{AttributeId, Vocabulary};
 use crate::check::{Checker, Names, Typed};
 use crate::expression::Compiled;
 use crate::node::Definition;
+use crate::parse::Parser;
+use crate::tree::Ast;
 use crate::{
-    Expression, Kind, Problem, ReferenceId, References, Selector, Template, parse, selector,
-    template,
+    Expression, Kind, Problem, ProblemKind, ReferenceId, References, Selector, Template, parse,
+    selector, template,
 };
 
 /// What an expression must yield.
@@ -30,6 +32,7 @@ pub struct Compiler {
     vocabulary: Vocabulary,
     names: Names,
     references: References,
+    parser: Parser,
 }
 
 impl Compiler {
@@ -39,6 +42,7 @@ impl Compiler {
             vocabulary,
             names: Names::default(),
             references: References::default(),
+            parser: Parser::default(),
         }
     }
 
@@ -53,6 +57,7 @@ impl Compiler {
         let Some(attribute) = self.vocabulary.by_id(id).cloned() else {
             let message = "there is no attribute to define".to_owned();
             return Err(vec![Problem {
+                kind: ProblemKind::UnknownName,
                 span: 0..source.len(),
                 message,
                 help: None,
@@ -106,7 +111,7 @@ impl Compiler {
 
     /// A `for`: selector attributes only, `==`, `in`, `startsWith`, `endsWith`, `&&`, `||`, or `always`.
     pub fn selector(&mut self, source: &str) -> Result<Selector, Vec<Problem>> {
-        selector::compile(&self.vocabulary, source)
+        selector::compile(&mut self.parser, &self.vocabulary, &self.names, source)
     }
 
     /// The number of a reference that something else than an expression reads (an index), for
@@ -120,6 +125,11 @@ impl Compiler {
         self.references
     }
 
+    /// The syntax tree alone.
+    pub(crate) fn parsed(&mut self, source: &str) -> Result<Ast, Vec<Problem>> {
+        parse::parse(&mut self.parser, source)
+    }
+
     /// Also how deep the tree is, definitions included.
     fn compile(
         &mut self,
@@ -127,11 +137,12 @@ impl Compiler {
         phase: Producer,
         expect: &Expect,
     ) -> Result<(Compiled, usize), Vec<Problem>> {
-        let ast = parse::parse(source)?;
+        let ast = self.parsed(source)?;
         let Self {
             vocabulary,
             names,
             references,
+            ..
         } = self;
         let mut checker = Checker::new(source, vocabulary, names, references, phase);
         let typed = checker.check(&ast);
@@ -190,6 +201,7 @@ fn unexpected(source: &str, kind: &Kind, wanted: &[Kind]) -> Problem {
         _ => None,
     };
     Problem {
+        kind: ProblemKind::Type,
         span: 0..source.len(),
         message: format!("this is {}, where {} is wanted", kind.a(), all.join(" or ")),
         help,

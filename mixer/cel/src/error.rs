@@ -7,12 +7,46 @@ use std::sync::Arc;
 /// Something wrong with an expression's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What sort of problem it is.
+    pub kind: ProblemKind,
     /// Bytes of the source that are meant.
     pub span: Range<usize>,
     /// What is wrong, in a sentence.
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+}
+
+impl Problem {
+    /// The same, of another kind.
+    pub(crate) fn of(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+/// Sorts of problems, as far as they call for different remedies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProblemKind {
+    /// It is not CEL.
+    Parse,
+    /// It is longer, deeper or larger than what is compiled.
+    Limit,
+    /// CEL has it, this implementation has not: functions nobody knows are among them.
+    Unsupported,
+    /// No attribute is called so.
+    UnknownName,
+    /// The attribute is known only when the request is over.
+    TooLate,
+    /// Values of types that do not go together, or a type that is not wanted here.
+    Type,
+    /// A function or macro is called with what does not make a call of it.
+    Call,
+    /// A literal text that is no pattern, address, time or span of time.
+    Literal,
+    /// Braces of a template that do not pair.
+    Template,
+    /// CEL that the language of `for` does not have.
+    Selector,
 }
 
 /// Why an evaluation has no value. Cheap to make and to absorb: names were made when the expression was compiled, and the text

@@ -7,7 +7,7 @@ use mixer_attributes::AttributeId;
 
 use crate::budget::Budget;
 use crate::node::Node;
-use crate::{EvalError, Evaluation, Kind, Val, eval};
+use crate::{EvalError, Evaluation, Fact, Kind, Val, eval, facts};
 
 /// A compiled expression: immutable, shared by threads, no I/O, bounded time.
 #[derive(Clone, Debug)]
@@ -83,6 +83,11 @@ impl Expression {
         &self.0.reads
     }
 
+    /// What makes it false whatever else is so, in the order it is written in.
+    pub fn facts(&self) -> Vec<Fact> {
+        facts::facts(&self.0.node)
+    }
+
     /// Reads of map keys with no `has()` or `in` test of that key earlier in the same `&&`. `earlier` are expressions that
     /// stand before this one in a list that means `&&`.
     pub fn unguarded_keys(&self, earlier: &[&Expression]) -> Vec<UnguardedKey> {
@@ -103,7 +108,17 @@ impl Expression {
     /// Its value for one request.
     pub fn evaluate<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> Result<Val<'a>, EvalError> {
         evaluation.budget = Budget::default();
+        self.evaluate_within(evaluation)
+    }
+
+    /// The same, within what is left of the budget. The value is one that can be written out: lists and maps share what they
+    /// hold, so that a few nested ones of two elements each would be beyond all bounds when they are written.
+    pub(crate) fn evaluate_within<'a>(
+        &'a self,
+        evaluation: &mut Evaluation<'a>,
+    ) -> Result<Val<'a>, EvalError> {
         let value = eval::evaluate(&self.0.node, evaluation)?;
+        value.written_out(&mut Budget::default())?;
         if !self.0.wanted.is_empty() && !self.0.wanted.contains(&value.type_name()) {
             let reason = format!("it is {}", value.type_name());
             return Err(EvalError::Invalid(self.0.wanted[0], reason.into()));

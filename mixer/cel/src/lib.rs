@@ -8,6 +8,7 @@
 //! types and no positions, and is not used here.
 
 mod budget;
+pub mod cases;
 mod check;
 mod compare;
 mod compiler;
@@ -15,9 +16,11 @@ mod error;
 mod eval;
 mod evaluation;
 mod expression;
+mod facts;
 mod functions;
 mod kind;
 mod node;
+mod outline;
 mod parse;
 mod pattern;
 mod reference;
@@ -27,10 +30,12 @@ mod tree;
 mod val;
 
 pub use compiler::{Compiler, Expect};
-pub use error::{EvalError, Problem};
+pub use error::{EvalError, Problem, ProblemKind};
 pub use evaluation::Evaluation;
 pub use expression::{Expression, Read, UnguardedKey};
+pub use facts::{Fact, FactTest, Question, Said, Scalar};
 pub use kind::Kind;
+pub use outline::{Outline, Shape};
 pub use reference::{Reference, ReferenceId, References};
 pub use selector::Selector;
 pub use template::Template;

@@ -1,20 +1,21 @@
 //! Text to syntax tree, behind a guard.
 //!
 //! The grammar is the `cel` crate's parser. It recurses once per operator of a chain, so three kilobytes of `1+1+..` overflow
-//! the stack of a server thread, which aborts the process: here it runs on a thread of its own with a large stack, on texts
+//! the stack of a server thread, which aborts the process: here it runs on a [`Parser`]'s thread with a large stack, on texts
 //! whose length, nesting and chains were bounded first, and what leaves that thread is a tree of our own of bounded size and
 //! depth. Macros stay calls: the checker gives them better messages and better code than an expansion would.
 
 mod convert;
+mod parser;
 pub(crate) mod tokens;
-
-use std::thread;
 
 use cel::Env;
 use cel::parser::ParseErrors;
 
-use crate::Problem;
 use crate::tree::Ast;
+use crate::{Problem, ProblemKind};
+
+pub(crate) use parser::Parser;
 
 /// Bytes an expression may have.
 pub(crate) const SOURCE: usize = 16 * 1024;
@@ -25,46 +26,33 @@ pub(crate) const DEPTH: usize = 128;
 
 const STACK: usize = 64 * 1024 * 1024;
 
-/// Parses one expression.
-pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Problem>> {
+/// Parses one expression on `parser`'s thread.
+pub(crate) fn parse(parser: &mut Parser, source: &str) -> Result<Ast, Vec<Problem>> {
     let whole = 0..source.len();
     if source.len() > SOURCE {
-        return Err(vec![problem(
-            whole,
-            format!(
-                "an expression may have {SOURCE} bytes, this one has {}",
-                source.len()
-            ),
-        )]);
+        return Err(vec![
+            problem(
+                whole,
+                format!(
+                    "an expression may have {SOURCE} bytes, this one has {}",
+                    source.len()
+                ),
+            )
+            .of(ProblemKind::Limit),
+        ]);
     }
     let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
     if tokens.is_empty() {
         return Err(vec![problem(whole, "the expression is empty".to_owned())]);
     }
     tokens::bounded(source, &tokens).map_err(|problem| vec![problem])?;
-    let parsed = thread::scope(|scope| {
-        let parser = thread::Builder::new()
-            .name("cel-parser".to_owned())
-            .stack_size(STACK);
-        parser
-            .spawn_scoped(scope, || parse_here(source, &tokens))
-            .map(thread::ScopedJoinHandle::join)
-    });
-    match parsed {
-        Ok(Ok(result)) => result.map_err(|problem| vec![problem]),
-        Ok(Err(_panic)) => Err(vec![problem(
-            whole,
-            "the parser failed on this expression".to_owned(),
-        )]),
-        Err(error) => Err(vec![problem(
-            whole,
-            format!("no thread to parse on: {error}"),
-        )]),
-    }
+    parser
+        .parse(source, tokens)
+        .map_err(|problem| vec![problem])
 }
 
-fn parse_here(source: &str, tokens: &[tokens::Token]) -> Result<Ast, Problem> {
-    let parser = Env::default()
+fn parse_here(env: &Env, source: &str, tokens: &[tokens::Token]) -> Result<Ast, Problem> {
+    let parser = env
         .parser()
         .max_recursion_depth(DEPTH as u16)
         .enable_optional_syntax(true)
@@ -84,7 +72,8 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         return problem(
             0..source.len(),
             format!("the expression is nested deeper than {DEPTH}"),
-        );
+        )
+        .of(ProblemKind::Limit);
     }
     let at = offset(source, first.pos);
     let Some(token) = tokens::at(tokens, at).map(|index| &tokens[index]) else {
@@ -129,6 +118,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         (format!("unexpected `{shown}`"), help.map(str::to_owned))
     };
     Problem {
+        kind: ProblemKind::Parse,
         span: token.span.clone(),
         message,
         help,
@@ -149,6 +139,7 @@ fn offset(source: &str, (line, column): (isize, isize)) -> usize {
 
 fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
     Problem {
+        kind: ProblemKind::Parse,
         span,
         message,
         help: None,

@@ -7,9 +7,11 @@
 use mixer_attributes::vocabulary::SELECTORS;
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, Vocabulary};
 
-use crate::Problem;
-use crate::parse;
+use crate::check::Names;
+use crate::node::Node;
+use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
+use crate::{Fact, FactTest, Problem, ProblemKind, Question, Val, facts};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +79,9 @@ impl Selector {
         self.0.holds(bag, true)
     }
 
-    /// The values that `attribute` may have for this to select, when only these can be: for an index.
-    pub fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
-        self.0.only(attribute)
+    /// What makes it select nothing whatever else is so. What is absent does, too.
+    pub fn facts(&self) -> Vec<Fact> {
+        self.0.facts()
     }
 
     /// A text that is equal for selectors that mean the same comparison tree, for digests.
@@ -118,19 +120,27 @@ impl Test {
         }
     }
 
-    fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
+    fn facts(&self) -> Vec<Fact> {
         match self {
-            Test::Compare(field, Comparison::In(texts))
-                if field.attribute == attribute && field.key.is_none() =>
-            {
-                Some(texts.iter().map(String::as_str).collect())
+            Test::Always => Vec::new(),
+            Test::All(tests) => tests.iter().flat_map(Test::facts).collect(),
+            Test::Any(tests) => facts::either(tests.iter().map(Test::facts))
+                .into_iter()
+                .collect(),
+            Test::Compare(field, comparison) => {
+                let text = |text: &String| Box::from(text.as_str());
+                let tests = match comparison {
+                    Comparison::In(texts) => {
+                        texts.iter().map(|is| FactTest::Is(text(is))).collect()
+                    }
+                    Comparison::StartsWith(start) => vec![FactTest::StartsWith(text(start))],
+                    Comparison::EndsWith(end) => vec![FactTest::EndsWith(text(end))],
+                };
+                vec![Fact {
+                    question: Question::of_selector(field.attribute, field.key.as_deref()),
+                    tests,
+                }]
             }
-            Test::All(tests) => tests.iter().find_map(|test| test.only(attribute)),
-            Test::Any(tests) => {
-                let all: Option<Vec<_>> = tests.iter().map(|test| test.only(attribute)).collect();
-                all.map(|all| all.concat())
-            }
-            Test::Always | Test::Compare(..) => None,
         }
     }
 
@@ -179,13 +189,19 @@ impl Field {
     }
 }
 
-pub(crate) fn compile(vocabulary: &Vocabulary, source: &str) -> Result<Selector, Vec<Problem>> {
+pub(crate) fn compile(
+    parser: &mut Parser,
+    vocabulary: &Vocabulary,
+    names: &Names,
+    source: &str,
+) -> Result<Selector, Vec<Problem>> {
     if source.trim() == "always" {
         return Ok(Selector::always());
     }
-    let ast = parse::parse(source)?;
+    let ast = parse::parse(parser, source)?;
     let mut reader = Reader {
         vocabulary,
+        names,
         source,
         problems: Vec::new(),
     };
@@ -198,6 +214,7 @@ pub(crate) fn compile(vocabulary: &Vocabulary, source: &str) -> Result<Selector,
 
 struct Reader<'r> {
     vocabulary: &'r Vocabulary,
+    names: &'r Names,
     source: &'r str,
     problems: Vec<Problem>,
 }
@@ -218,17 +235,23 @@ impl Reader<'_> {
             }
             AstKind::Binary(Operator::In, sides) => {
                 let field = self.field(&sides[0]);
-                let AstKind::List(elements) = &sides[1].kind else {
-                    return self.problem(
-                        &sides[1],
-                        "`for` compares with a list of literal strings",
-                        None,
-                    );
+                let texts: Vec<_> = match (&sides[1].kind, self.constant(&sides[1])) {
+                    (AstKind::List(elements), _) => elements
+                        .iter()
+                        .map(|element| self.literal(&element.value))
+                        .collect(),
+                    (_, Some(Val::List(list))) => list
+                        .iter()
+                        .map(|item| item.as_str().map(str::to_owned))
+                        .collect(),
+                    _ => {
+                        return self.problem(
+                            &sides[1],
+                            "`for` compares with a list of literal strings, or an attribute that is one",
+                            None,
+                        );
+                    }
                 };
-                let texts: Vec<_> = elements
-                    .iter()
-                    .map(|element| self.literal(&element.value))
-                    .collect();
                 let mut texts: Vec<String> = texts.into_iter().collect::<Option<_>>()?;
                 texts.sort();
                 texts.dedup();
@@ -270,9 +293,20 @@ impl Reader<'_> {
     }
 
     fn literal(&mut self, ast: &Ast) -> Option<String> {
-        match ast.as_text() {
-            Some(text) => Some(text.to_owned()),
-            None => self.problem(ast, "`for` compares with literal strings", None),
+        match (ast.as_text(), self.constant(ast)) {
+            (Some(text), _) => Some(text.to_owned()),
+            (None, Some(Val::String(text))) => Some(text.to_string()),
+            _ => self.problem(ast, "`for` compares with literal strings", None),
+        }
+    }
+
+    /// The value of an attribute that is a constant.
+    fn constant(&self, ast: &Ast) -> Option<&Val<'static>> {
+        let (name, _) = crate::check::dotted(ast).filter(|(_, optional)| !optional)?;
+        let attribute = self.vocabulary.by_name(&name)?;
+        match &self.names.definitions.get(&attribute.id)?.node {
+            Node::Constant(value) => Some(value),
+            _ => None,
         }
     }
 
@@ -337,6 +371,7 @@ impl Reader<'_> {
         help: Option<String>,
     ) -> Option<T> {
         self.problems.push(Problem {
+            kind: ProblemKind::Selector,
             span: ast.whole.clone(),
             message: message.into(),
             help,

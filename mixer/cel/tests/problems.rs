@@ -2,7 +2,7 @@
 
 use mixer_attributes::Vocabulary;
 use mixer_attributes::vocabulary::Producer;
-use mixer_cel::{Compiler, Expect, Kind, Problem};
+use mixer_cel::{Compiler, Expect, Kind, Problem, ProblemKind};
 
 fn problems(source: &str) -> Vec<Problem> {
     let mut compiler = Compiler::new(Vocabulary::new());
@@ -447,4 +447,40 @@ fn keys_tested_before_they_are_read_are_guarded() {
     ] {
         assert_eq!(unguarded(lines), [], "{lines:?}");
     }
+}
+
+#[test]
+fn a_problem_says_of_what_kind_it_is() {
+    for (source, kind) in [
+        ("source.port ==", ProblemKind::Parse),
+        ("connection.mtls and true", ProblemKind::Parse),
+        ("'a", ProblemKind::Parse),
+        (&"!".repeat(17_000), ProblemKind::Limit),
+        (
+            &format!("{}1{} == 1", "(".repeat(97), ")".repeat(97)),
+            ProblemKind::Limit,
+        ),
+        ("source.namspace == 'x'", ProblemKind::UnknownName),
+        ("response.code == 200", ProblemKind::TooLate),
+        ("source.port == 'x'", ProblemKind::Type),
+        ("source.port", ProblemKind::Type),
+        ("source.namespace.upper() == 'A'", ProblemKind::Unsupported),
+        ("'a'.matches(source.namespace)", ProblemKind::Unsupported),
+        ("Message{} == 1", ProblemKind::Unsupported),
+        ("has(source)", ProblemKind::Call),
+        ("source.namespace.startsWith('a', 'b')", ProblemKind::Call),
+        ("source.namespace.matches('(')", ProblemKind::Literal),
+        ("source.ip == 'localhost'", ProblemKind::Literal),
+    ] {
+        assert_eq!(problems(source)[0].kind, kind, "{source:.40}");
+    }
+    let mut compiler = Compiler::new(Vocabulary::new());
+    let selected = compiler
+        .selector("request.path == '/'")
+        .expect_err("a client chooses it");
+    assert_eq!(selected[0].kind, ProblemKind::Selector);
+    let text = compiler
+        .template("a }", Producer::Check)
+        .expect_err("it closes nothing");
+    assert_eq!(text[0].kind, ProblemKind::Template);
 }

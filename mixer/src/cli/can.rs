@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use mixer_attributes::{OwnedBag, OwnedValue, vocabulary as v};
+use mixer_cel::FactTest;
 use mixer_documents::{At, Directory, PolicySet};
 use mixer_runtime::Clock;
 
@@ -207,11 +208,18 @@ impl Asked {
         let Some(OwnedValue::String(name)) = self.request.value(v::DESTINATION_SERVICE) else {
             return None;
         };
-        let named = set
+        let facts = set
             .policies
             .iter()
-            .filter_map(|policy| policy.selector.only(v::DESTINATION_SERVICE))
-            .flatten();
+            .flat_map(|policy| policy.selector.facts());
+        let named: Vec<Box<str>> = facts
+            .flat_map(|fact| fact.tests)
+            .filter_map(|test| match test {
+                FactTest::Is(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        let named = named.iter().map(|name| &**name);
         let services = set.services.iter().map(|service| &*service.name);
         let near = mixer_documents::nearest(name, named.chain(services))?;
         (near != name).then(|| near.to_owned())

@@ -37,20 +37,30 @@ pub(super) fn over(
     vocabulary: &Vocabulary,
 ) -> Result<(), String> {
     for attribute in attributes {
-        let given = parsed("-a", &as_yaml(attribute, vocabulary)?, vocabulary)?;
-        for (id, value) in given.iter() {
-            match (request.value_mut(id), value) {
-                (Some(OwnedValue::Map(map)), OwnedValue::Map(more)) => map.extend(more.clone()),
-                (
-                    Some(OwnedValue::Dynamic(Dynamic::Map(claims))),
-                    OwnedValue::Dynamic(Dynamic::Map(more)),
-                ) => {
-                    claims.retain(|(key, _)| more.iter().all(|(new, _)| new != key));
-                    claims.extend(more.clone());
-                    claims.sort_by(|(a, _), (b, _)| a.cmp(b));
-                }
-                _ => drop(request.set(id, value.clone())),
+        set(request, attribute, vocabulary)?;
+    }
+    Ok(())
+}
+
+/// Sets one attribute, or one key of a map, given as `name=value`.
+pub(super) fn set(
+    request: &mut OwnedBag,
+    attribute: &str,
+    vocabulary: &Vocabulary,
+) -> Result<(), String> {
+    let given = parsed("-a", &as_yaml(attribute, vocabulary)?, vocabulary)?;
+    for (id, value) in given.iter() {
+        match (request.value_mut(id), value) {
+            (Some(OwnedValue::Map(map)), OwnedValue::Map(more)) => map.extend(more.clone()),
+            (
+                Some(OwnedValue::Dynamic(Dynamic::Map(claims))),
+                OwnedValue::Dynamic(Dynamic::Map(more)),
+            ) => {
+                claims.retain(|(key, _)| more.iter().all(|(new, _)| new != key));
+                claims.extend(more.clone());
+                claims.sort_by(|(a, _), (b, _)| a.cmp(b));
             }
+            _ => drop(request.set(id, value.clone())),
         }
     }
     Ok(())

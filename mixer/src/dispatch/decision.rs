@@ -58,10 +58,14 @@ pub struct Decision {
     pub retry_after: Option<Duration>,
     /// Revision of what can apply to the destination.
     pub revision: Arc<str>,
-    /// What shadow rules, policies and quotas would have done.
-    pub shadow: Vec<ShadowVerdict>,
+    /// Something is in shadow for the destination: [`super::Dispatcher::shadow`] says what it would have done.
+    pub in_shadow: bool,
     /// Headers to change when it passes.
     pub headers: Vec<HeaderOperation>,
+    /// Headers of the response when it is denied.
+    pub reply_headers: Vec<HeaderOperation>,
+    /// Body of the response when it is denied; `None`: the message.
+    pub body: Option<Body>,
     /// What it costs, when it passes.
     pub charges: Vec<Charge>,
     /// Everything that was read, and whether it was present.
@@ -74,14 +78,30 @@ pub struct Decision {
     pub id: String,
 }
 
-/// What a shadow rule, policy or quota would have done.
+/// What a shadow rule, policy or quota would have done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct ShadowVerdict {
+    /// The policy it is in, or that it is.
     pub policy: Arc<str>,
+    /// The sentence of the rule or quota, or of what decided in a shadow policy; empty where nothing in it did.
     pub rule: Arc<str>,
-    pub would: Verdict,
-    pub because: Because,
+    /// Its name in metrics.
+    pub rule_id: Arc<str>,
+    /// What it alone says; `None`: nothing.
+    pub would: Option<(Verdict, Because)>,
+    /// What would be different if it were enforced.
+    pub outcome: ShadowOutcome,
+}
+
+/// What enforcing something in shadow would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ShadowOutcome {
+    /// Nothing.
+    Same,
+    /// The request passed and would be denied.
+    WouldDeny,
+    /// The request was denied and would pass.
+    WouldAllow,
 }
 
 /// A header to set (`Some`) or remove (`None`) on the request.
@@ -90,6 +110,31 @@ pub struct ShadowVerdict {
 pub struct HeaderOperation {
     pub name: String,
     pub value: Option<String>,
+}
+
+/// The body of a denial, for HTTP callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Body {
+    pub content_type: Arc<str>,
+    pub text: String,
+}
+
+/// What a caller is told who is denied, `mesh.denials` applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Status for HTTP callers.
+    pub http_status: u16,
+    /// grpc-status for gRPC callers.
+    pub grpc_status: u8,
+    /// `None`: that access is denied, and the decision's id.
+    pub message: Option<String>,
+    /// Target of a redirect.
+    pub location: Option<String>,
+    /// Headers of the response.
+    pub headers: Vec<HeaderOperation>,
+    /// Its body; `None`: the message.
+    pub body: Option<Body>,
 }
 
 /// What a request costs one quota.
@@ -111,4 +156,6 @@ pub struct Charge {
     pub on_error: QuotaOnError,
     /// It never refuses, only says so.
     pub shadow: bool,
+    /// What the caller is told when it refuses.
+    pub told: Told,
 }

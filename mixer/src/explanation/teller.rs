@@ -9,7 +9,7 @@ use super::{
     ChargeStory, DecisionStory, Line, OtherwiseStory, PolicyStory, QuotaStory, ReadStory,
     ShadowStory,
 };
-use crate::dispatch::{Charge, Decision, Dispatcher};
+use crate::dispatch::{Charge, Decision, Dispatcher, ShadowVerdict};
 
 /// Evaluates what there is to tell.
 pub(super) struct Teller<'t> {
@@ -37,7 +37,7 @@ impl Teller<'_> {
                 sentence: "otherwise".into(),
                 place: self.place(*span),
             },
-            Otherwise::Deny { sentence, span } => OtherwiseStory {
+            Otherwise::Deny { sentence, span, .. } => OtherwiseStory {
                 denies: true,
                 sentence: sentence.clone(),
                 place: self.place(*span),
@@ -112,15 +112,18 @@ impl Teller<'_> {
         }
     }
 
-    pub(super) fn decision(&self) -> DecisionStory {
+    pub(super) fn decision(&self, shadows: &[ShadowVerdict]) -> DecisionStory {
         let decision = self.decision;
-        let shadow = decision.shadow.iter().map(|shadow| ShadowStory {
-            policy: shadow.policy.clone(),
-            rule: shadow.rule.clone(),
-            would: verdict(shadow.would),
-            because: because(shadow.because),
+        let shadow = shadows.iter().filter_map(|shadow| {
+            let (would, why) = shadow.would?;
+            Some(ShadowStory {
+                policy: shadow.policy.clone(),
+                rule: shadow.rule.clone(),
+                would: verdict(would),
+                because: because(why),
+            })
         });
-        let headers = decision.headers.iter();
+        let headers = decision.headers.iter().chain(&decision.reply_headers);
         DecisionStory {
             verdict: verdict(decision.verdict),
             because: because(decision.because),
@@ -136,6 +139,7 @@ impl Teller<'_> {
             headers: headers
                 .map(|header| (header.name.clone(), header.value.clone()))
                 .collect(),
+            body: decision.body.as_ref().map(|body| body.text.clone()),
             shadow: shadow.collect(),
             referenced: decision
                 .referenced

@@ -168,6 +168,9 @@ impl Explanation {
                 None => page.line(1, format_args!("header {name}: removed")),
             }
         }
+        if let Some(body) = &decision.body {
+            page.line(1, format_args!("body: {}", printable(body.trim_end())));
+        }
         for shadow in &decision.shadow {
             page.line(
                 1,

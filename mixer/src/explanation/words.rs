@@ -49,7 +49,7 @@ fn span_of(policy: &Policy, sentence: &str) -> Option<Span> {
         .map(|quota| (&*quota.sentence, quota.span));
     let otherwise = policy.otherwise.iter().map(|otherwise| match otherwise {
         Otherwise::Allow { span } => ("otherwise", *span),
-        Otherwise::Deny { sentence, span } => (&**sentence, *span),
+        Otherwise::Deny { sentence, span, .. } => (&**sentence, *span),
     });
     let mut all = rules.chain(quotas).chain(otherwise);
     all.find(|(said, _)| *said == sentence)

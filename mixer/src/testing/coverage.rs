@@ -10,7 +10,7 @@ use mixer_cel::Evaluation;
 use mixer_documents::{Applicable, Condition, Otherwise, Policy, PolicySet, RuleKind, Span};
 use serde::Serialize;
 
-use crate::dispatch::Decision;
+use crate::dispatch::{Decision, ShadowVerdict};
 
 /// Of all policies of a set.
 #[derive(Clone, Debug, Serialize)]
@@ -117,6 +117,7 @@ impl Coverage {
         applicable: &Applicable,
         bag: &AttributeBag<'_>,
         decision: &Decision,
+        shadows: &[ShadowVerdict],
     ) {
         let Applicable {
             guards,
@@ -149,7 +150,7 @@ impl Coverage {
                 walk(&quota.when, &mut part.lines, &mut evaluation);
             }
             let enforced = (&decision.policy, &decision.rule);
-            let watched = decision.shadow.iter();
+            let watched = shadows.iter().filter(|shadow| shadow.would.is_some());
             let watched = watched.map(|shadow| (&shadow.policy, &shadow.rule));
             for (_, sentence) in watched
                 .chain([enforced])
@@ -222,7 +223,7 @@ fn policy_coverage(policy: &Policy, set: &PolicySet) -> PolicyCoverage {
     });
     let otherwise = policy.otherwise.iter().map(|otherwise| match otherwise {
         Otherwise::Allow { span } => part("otherwise", &"otherwise".into(), *span, Vec::new()),
-        Otherwise::Deny { sentence, span } => part("otherwise", sentence, *span, Vec::new()),
+        Otherwise::Deny { sentence, span, .. } => part("otherwise", sentence, *span, Vec::new()),
     });
     PolicyCoverage {
         policy: policy.name.clone(),

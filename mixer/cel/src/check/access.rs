@@ -6,7 +6,7 @@ use super::{Checker, Typed, constant};
 use crate::expression::KeyPath;
 use crate::node::{AttributeRead, KeyRead, Node};
 use crate::tree::{Ast, AstKind};
-use crate::{Kind, Read};
+use crate::{Kind, ProblemKind, Read};
 
 /// A subtree that reads, and the keys on its way.
 pub(super) struct Member {
@@ -277,7 +277,7 @@ impl Checker<'_> {
     /// `has(path)`.
     pub(super) fn has(&mut self, ast: &Ast, args: &[Ast]) -> Option<Typed> {
         let [arg] = args else {
-            return self.problem(&ast.at, "`has` takes one argument", None);
+            return self.problem_of(ProblemKind::Call, &ast.at, "`has` takes one argument", None);
         };
         let AstKind::Select { .. } = &arg.kind else {
             let help = match &arg.kind {
@@ -288,7 +288,12 @@ impl Checker<'_> {
                 )),
                 _ => None,
             };
-            return self.problem(&arg.whole, "`has` asks for a field: `has(a.b)`", help);
+            return self.problem_of(
+                ProblemKind::Call,
+                &arg.whole,
+                "`has` asks for a field: `has(a.b)`",
+                help,
+            );
         };
         let member = self.member(arg)?;
         if let Some(keys) = member.keys {

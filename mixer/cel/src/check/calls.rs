@@ -7,8 +7,9 @@ use super::resolve::dotted;
 use super::{Checker, Typed};
 use crate::functions::{Function, parse_cidr, parse_duration, parse_ip, parse_timestamp};
 use crate::node::{Node, TextTest};
+use crate::pattern::Pattern;
 use crate::tree::Ast;
-use crate::{EvalError, Kind, Val, pattern};
+use crate::{EvalError, Kind, ProblemKind, Val};
 
 /// Names that look like functions and are compiled to nodes of their own, with their style.
 const FORMS: [(&str, bool); 18] = [
@@ -46,7 +47,12 @@ impl Checker<'_> {
                 "has" => self.has(ast, args),
                 "matches" => match args {
                     [target, pattern] => self.matches(target, pattern),
-                    _ => self.problem(&ast.at, "`matches` takes a text and a pattern", None),
+                    _ => self.problem_of(
+                        ProblemKind::Call,
+                        &ast.at,
+                        "`matches` takes a text and a pattern",
+                        None,
+                    ),
                 },
                 _ => self.function(ast, name, false, args.iter().collect()),
             };
@@ -92,14 +98,19 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether the first part of a name stands for a value that is given beside the request.
     fn is_local(&self, name: &str) -> bool {
         let root = name.split('.').next().unwrap_or_default();
         self.scope.iter().any(|(held, _)| held == root)
+            || self.names.variables.iter().any(|(held, _)| **held == *root)
     }
 
     /// A call of the library.
     fn function(&mut self, ast: &Ast, name: &str, member: bool, args: Vec<&Ast>) -> Option<Typed> {
         let Some(function) = Function::named(name, member) else {
+            if self.names.unchecked {
+                return Some(self.unbound(name));
+            }
             // Problems in the arguments are worth knowing at the same time.
             for arg in &args {
                 self.check(arg);
@@ -131,9 +142,16 @@ impl Checker<'_> {
                     });
                 }
                 Some(Err(EvalError::Invalid(_, reason))) => {
-                    return self.problem(&literal.whole, reason, None);
+                    return self.problem_of(ProblemKind::Literal, &literal.whole, reason, None);
                 }
-                Some(Err(error)) => return self.problem(&literal.whole, error.to_string(), None),
+                Some(Err(error)) => {
+                    return self.problem_of(
+                        ProblemKind::Literal,
+                        &literal.whole,
+                        error.to_string(),
+                        None,
+                    );
+                }
                 None => {}
             }
         }
@@ -209,7 +227,7 @@ impl Checker<'_> {
                 "`{name}` takes {takes} arguments, this call has {}",
                 args.len() - first
             );
-            return self.problem(&ast.at, message, None);
+            return self.problem_of(ProblemKind::Call, &ast.at, message, None);
         }
         // The first argument no signature of this length takes is to blame; else the combination is.
         let fitting = || {
@@ -280,7 +298,8 @@ impl Checker<'_> {
             _ if other_style => Some(format!("write `x.{name}(..)`")),
             _ => None,
         };
-        self.problem(
+        self.problem_of(
+            ProblemKind::Unsupported,
             span,
             format!("unsupported: there is no function `{name}` here"),
             help,
@@ -301,15 +320,18 @@ impl Checker<'_> {
             }
             let help = "write the pattern as a literal, so that it is compiled and checked at load"
                 .to_owned();
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Unsupported,
                 &pattern.whole,
                 "unsupported: a pattern that is not a literal",
                 Some(help),
             );
         };
-        let regex = match pattern::compile(text) {
-            Ok(regex) => regex,
-            Err(reason) => return self.problem(&pattern.whole, reason, None),
+        let compiled = match Pattern::compile(text) {
+            Ok(pattern) => pattern,
+            Err(reason) => {
+                return self.problem_of(ProblemKind::Literal, &pattern.whole, reason, None);
+            }
         };
         let typed = typed?;
         if !Kind::String.admits(&typed.kind) && !self.names.unchecked {
@@ -320,7 +342,7 @@ impl Checker<'_> {
             return self.problem(&target.whole, message, None);
         }
         Some(Typed {
-            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(regex))),
+            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(compiled))),
             kind: Kind::Bool,
         })
     }
@@ -351,7 +373,8 @@ impl Checker<'_> {
         }
         let kind = match &*kinds {
             [] => {
-                return self.problem(
+                return self.problem_of(
+                    ProblemKind::Call,
                     &ast.at,
                     format!("`{name}` takes at least one argument"),
                     None,

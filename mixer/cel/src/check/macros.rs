@@ -1,9 +1,12 @@
 //! The forms that bind a name.
 
 use super::{Checker, Typed};
-use crate::Kind;
 use crate::node::{Loop, LoopKind, Node};
-use crate::tree::Ast;
+use crate::tree::{Ast, AstKind};
+use crate::{Kind, ProblemKind};
+
+/// Parts of a macro's body that make a step beside the turn itself.
+const PARTS: usize = 8;
 
 impl Checker<'_> {
     /// A macro over a list or map; `None` when the name is not one with so many arguments.
@@ -58,7 +61,12 @@ impl Checker<'_> {
         if let [first, second] = &*bound
             && first == second
         {
-            return self.problem(&names[1].whole, format!("`{second}` is bound twice"), None);
+            return self.problem_of(
+                ProblemKind::Call,
+                &names[1].whole,
+                format!("`{second}` is bound twice"),
+                None,
+            );
         }
         let range = range?;
         let kinds = match (&range.kind, pairs) {
@@ -83,7 +91,7 @@ impl Checker<'_> {
         self.scope
             .extend(bound.into_iter().zip(kinds.iter().cloned()));
         let decides = matches!(kind, LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne);
-        let known = self.established.len();
+        let (known, checked) = (self.established.len(), self.checked);
         // Within one turn, what the filter tests is known to what is made.
         let filter = filter.map(|filter| self.truth(filter));
         let body = body.map(|body| match decides {
@@ -111,6 +119,7 @@ impl Checker<'_> {
             range: range.node,
             kind,
             pairs,
+            steps: 1 + (self.checked - checked) / PARTS,
             filter,
             body: body.map(|body| body.node),
         };
@@ -124,7 +133,16 @@ impl Checker<'_> {
     fn name_of(&mut self, ast: &Ast) -> Option<String> {
         match ast.as_name() {
             Some(name) if !name.starts_with('.') => Some(name.to_owned()),
-            _ => self.problem(
+            _ if matches!(&ast.kind, AstKind::Call { name, .. } if name == "iterVar" || name == "accuVar") => {
+                self.problem_of(
+                    ProblemKind::Unsupported,
+                    &ast.whole,
+                    "unsupported: names given by `cel.iterVar`, which is for optimizers",
+                    None,
+                )
+            }
+            _ => self.problem_of(
+                ProblemKind::Call,
                 &ast.whole,
                 "here stands the name that the elements get",
                 None,
@@ -135,7 +153,8 @@ impl Checker<'_> {
     /// `cel.bind(name, value, body)`.
     pub(super) fn bind(&mut self, ast: &Ast, args: &[Ast]) -> Option<Typed> {
         let [name, value, body] = args else {
-            return self.problem(
+            return self.problem_of(
+                ProblemKind::Call,
                 &ast.at,
                 "`cel.bind` takes a name, a value and an expression",
                 None,

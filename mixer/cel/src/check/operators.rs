@@ -6,7 +6,7 @@ use crate::functions::parse_ip;
 use crate::node::{Arithmetic, Comparison, Node, TextTest};
 use crate::tree::{Ast, AstKind, Operator};
 use crate::val::List;
-use crate::{Kind, Val};
+use crate::{Kind, ProblemKind, Val};
 
 impl Checker<'_> {
     /// A term of a condition.
@@ -193,7 +193,12 @@ impl Checker<'_> {
                     let help = text
                         .contains('/')
                         .then(|| format!("for a network: `cidr(\"{text}\").containsIP(..)`"));
-                    self.problem(&ast.whole, format!("\"{text}\" is no IP address"), help)
+                    self.problem_of(
+                        ProblemKind::Literal,
+                        &ast.whole,
+                        format!("\"{text}\" is no IP address"),
+                        help,
+                    )
                 }
             },
             _ => Some(typed),

@@ -10,7 +10,7 @@ use super::names::closest;
 use super::{Checker, Typed};
 use crate::node::{AttributeRead, Node};
 use crate::tree::{Ast, AstKind};
-use crate::{Kind, Read, Val};
+use crate::{Kind, ProblemKind, Read, Val};
 
 const TYPES: [(&str, &str); 17] = [
     ("bool", "bool"),
@@ -77,7 +77,9 @@ impl Checker<'_> {
                     keys: None,
                 }));
             }
-            if let Some(attribute) = self.vocabulary.by_name(&candidate) {
+            if let Some(attribute) = self.vocabulary.by_name(&candidate)
+                && !self.is_below_variable(&candidate)
+            {
                 let attribute = attribute.clone();
                 return Some(self.attribute(&ast.whole, &attribute, optional));
             }
@@ -104,6 +106,14 @@ impl Checker<'_> {
         Some(self.unknown(ast, bare))
     }
 
+    /// Whether a variable stands for the first parts of a name: it hides the attributes that begin with it.
+    fn is_below_variable(&self, name: &str) -> bool {
+        self.names.variables.iter().any(|(held, _)| {
+            name.strip_prefix(&**held)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+
     fn is_known(&self, name: &str) -> bool {
         self.vocabulary.by_name(name).is_some()
             || self.names.variables.iter().any(|(held, _)| **held == *name)
@@ -126,7 +136,11 @@ impl Checker<'_> {
         candidates
     }
 
-    fn unknown<T>(&mut self, ast: &Ast, name: &str) -> Option<T> {
+    fn unknown(&mut self, ast: &Ast, name: &str) -> Option<Member> {
+        if self.names.unchecked {
+            let typed = self.unbound(name);
+            return Some(Member { typed, keys: None });
+        }
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or_default();
         // What follows the second dot is more likely a key than a part of the name.
@@ -160,7 +174,20 @@ impl Checker<'_> {
             None if short == first => Some("text stands in quotes".to_owned()),
             None => None,
         };
-        self.problem(&whole, format!("unknown attribute `{short}`"), help)
+        self.problem_of(
+            ProblemKind::UnknownName,
+            &whole,
+            format!("unknown attribute `{short}`"),
+            help,
+        )
+    }
+
+    /// Unchecked, what nobody declared is an error only where it is evaluated.
+    pub(super) fn unbound(&self, name: &str) -> Typed {
+        Typed {
+            node: Node::Variable(usize::MAX, name.into()),
+            kind: Kind::Dyn,
+        }
     }
 
     fn attribute(
@@ -174,7 +201,12 @@ impl Checker<'_> {
                 "`{}` is not known before the request is over",
                 attribute.name
             );
-            return self.problem(span, message, Some("only telemetry can read it".to_owned()));
+            return self.problem_of(
+                ProblemKind::TooLate,
+                span,
+                message,
+                Some("only telemetry can read it".to_owned()),
+            );
         }
         let kind = Kind::from(attribute.kind);
         let keys = Keys {
@@ -198,7 +230,11 @@ impl Checker<'_> {
                         self.reads.push(read);
                     }
                 }
-                Node::Defined(Arc::clone(definition))
+                match &definition.node {
+                    // So that what is made of literals (sets, patterns, the index) is made of named ones too.
+                    Node::Constant(value) => Node::Constant(value.clone()),
+                    _ => Node::Defined(Arc::clone(definition)),
+                }
             }
             None => {
                 self.reads.push(Read {

@@ -8,8 +8,8 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, Source
 
 use super::tokens::{self, Token, TokenKind};
 use super::{DEPTH, NODES, problem};
-use crate::Problem;
 use crate::tree::{Ast, AstKind, Element, Entry, Literal, Operator};
+use crate::{Problem, ProblemKind};
 
 pub(super) fn convert(
     source: &str,
@@ -44,16 +44,16 @@ impl Converter<'_> {
         let at = self.tokens[token].span.clone();
         self.nodes += 1;
         if self.nodes > NODES {
-            return Err(problem(
-                at,
-                format!("the expression has more than {NODES} parts"),
-            ));
+            return Err(
+                problem(at, format!("the expression has more than {NODES} parts"))
+                    .of(ProblemKind::Limit),
+            );
         }
         if depth >= DEPTH {
-            return Err(problem(
-                at,
-                format!("the expression is nested deeper than {DEPTH}"),
-            ));
+            return Err(
+                problem(at, format!("the expression is nested deeper than {DEPTH}"))
+                    .of(ProblemKind::Limit),
+            );
         }
         let below = depth + 1;
         match tree.expr {

@@ -4,10 +4,12 @@ use mixer_attributes::{AttributeId, Vocabulary};
 use mixer_cel::Reference;
 use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
+use mixer_proto::v1::header_operation::Target;
 
 use super::time;
 use crate::dispatch::{
-    Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict,
+    Because, Body, Charge, Decision, Enforced, HeaderOperation, Outcome, Taken, Told, Verdict,
+    no_more_than,
 };
 
 /// The answer to a Check. `set` is the one that decided.
@@ -19,7 +21,7 @@ pub(crate) fn check_response(
     let charges = decision
         .charges
         .into_iter()
-        .map(|made| charge(made, set))
+        .map(|made| charge(made, &decision.id, set))
         .collect();
     let referenced = decision.referenced.iter();
     let decision = v1::Decision {
@@ -34,8 +36,11 @@ pub(crate) fn check_response(
         location: decision.location.unwrap_or_default(),
         retry_after_seconds: decision.retry_after.map_or(0, whole_seconds),
         revision: decision.revision.as_ref().to_owned(),
-        shadow: decision.shadow.into_iter().map(shadow).collect(),
-        headers: decision.headers.into_iter().map(header).collect(),
+        // What is in shadow is evaluated after this answer, and counted by Mixer.
+        shadow: Vec::new(),
+        headers: each(decision.headers, Target::Request)
+            .chain(each(decision.reply_headers, Target::Response))
+            .collect(),
         charges,
         referenced: referenced
             .map(|(read, present)| reference(read, *present, &set.vocabulary))
@@ -43,11 +48,30 @@ pub(crate) fn check_response(
         valid_for: decision.valid_for.map(time),
         valid_uses: decision.valid_uses,
         id: decision.id,
+        body: decision.body.map(body),
     };
     v1::CheckResponse {
         decision: Some(decision),
         grants,
     }
+}
+
+/// What an asker says it answered a request with; `None`: it asks for a decision.
+pub(crate) fn answered(request: &v1::CheckRequest) -> Option<Enforced> {
+    let verdict = match request.answered() {
+        v1::Verdict::Unspecified => return None,
+        v1::Verdict::Allow => Verdict::Allow,
+        v1::Verdict::Deny => Verdict::Deny,
+    };
+    let because = match request.answered_because() {
+        v1::Because::Undetermined => Because::Undetermined,
+        v1::Because::Otherwise => Because::Otherwise,
+        v1::Because::Default => Because::Default,
+        v1::Because::Quota => Because::Quota,
+        v1::Because::Unavailable => Because::Unavailable,
+        v1::Because::Matched | v1::Because::Unspecified => Because::Matched,
+    };
+    Some((verdict, because))
 }
 
 /// What became of one charge.
@@ -79,6 +103,7 @@ pub(crate) fn scope(destination: &str, scope: &mixer_documents::Scope) -> v1::Sc
         records: scope.records,
         trace_sample: scope.trace_sample,
         standard_metrics: scope.standard_metrics,
+        shadow: scope.shadow,
     }
 }
 
@@ -107,24 +132,39 @@ fn because(because: Because) -> v1::Because {
     }
 }
 
-fn shadow(shadow: ShadowVerdict) -> v1::ShadowVerdict {
-    v1::ShadowVerdict {
-        policy: shadow.policy.as_ref().to_owned(),
-        rule: shadow.rule.as_ref().to_owned(),
-        would: verdict(shadow.would).into(),
-        because: because(shadow.because).into(),
+fn each(
+    operations: Vec<HeaderOperation>,
+    target: Target,
+) -> impl Iterator<Item = v1::HeaderOperation> {
+    operations
+        .into_iter()
+        .map(move |operation| v1::HeaderOperation {
+            target: target.into(),
+            name: operation.name,
+            value: operation.value,
+        })
+}
+
+fn body(body: Body) -> v1::Body {
+    v1::Body {
+        content_type: body.content_type.as_ref().to_owned(),
+        text: body.text,
     }
 }
 
-fn header(operation: HeaderOperation) -> v1::HeaderOperation {
-    v1::HeaderOperation {
-        target: v1::header_operation::Target::Request.into(),
-        name: operation.name,
-        value: operation.value,
+fn refusal(told: Told, decision: &str) -> v1::Refusal {
+    v1::Refusal {
+        http_status: told.http_status.into(),
+        grpc_status: told.grpc_status.into(),
+        message: told.message.unwrap_or_else(|| no_more_than(decision)),
+        location: told.location.unwrap_or_default(),
+        headers: each(told.headers, Target::Response).collect(),
+        body: told.body.map(body),
     }
 }
 
-fn charge(charge: Charge, set: &PolicySet) -> v1::Charge {
+/// A charge of the decision of that id.
+fn charge(charge: Charge, decision: &str, set: &PolicySet) -> v1::Charge {
     let (policy, quota) = charge.place;
     let policy = &set.policies[policy];
     let quota = &policy.quotas[quota];
@@ -149,6 +189,7 @@ fn charge(charge: Charge, set: &PolicySet) -> v1::Charge {
         policy: policy.name.as_ref().to_owned(),
         sentence: quota.sentence.as_ref().to_owned(),
         shadow: charge.shadow,
+        refusal: Some(refusal(charge.told, decision)),
     }
 }
 
