@@ -138,7 +138,7 @@ pub(crate) struct DecisionStory {
     pub(crate) headers: Vec<(String, Option<String>)>,
     /// Body of the response when it is denied, unless it is the message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) body: Option<String>,
+    pub(crate) body: Option<BodyStory>,
     pub(crate) shadow: Vec<ShadowStory>,
     /// What a cached answer holds for: requests equal in these.
     pub(crate) referenced: Vec<ReadStory>,
@@ -146,6 +146,13 @@ pub(crate) struct DecisionStory {
     pub(crate) valid_for_seconds: Option<f64>,
     /// It may be used once only.
     pub(crate) once: bool,
+}
+
+/// What the caller reads.
+#[derive(Debug, Serialize)]
+pub(crate) struct BodyStory {
+    pub(crate) content_type: Arc<str>,
+    pub(crate) text: String,
 }
 
 /// What something in shadow would have done.

@@ -6,8 +6,8 @@ use mixer_documents::{Condition, Mode, Otherwise, PolicySet, Quota, Span};
 
 use super::words::{because, name_of, place, summary, value_of, verdict};
 use super::{
-    ChargeStory, DecisionStory, Line, OtherwiseStory, PolicyStory, QuotaStory, ReadStory,
-    ShadowStory,
+    BodyStory, ChargeStory, DecisionStory, Line, OtherwiseStory, PolicyStory, QuotaStory,
+    ReadStory, ShadowStory,
 };
 use crate::dispatch::{Charge, Decision, Dispatcher, ShadowVerdict};
 
@@ -139,7 +139,10 @@ impl Teller<'_> {
             headers: headers
                 .map(|header| (header.name.clone(), header.value.clone()))
                 .collect(),
-            body: decision.body.as_ref().map(|body| body.text.clone()),
+            body: decision.body.as_ref().map(|body| BodyStory {
+                content_type: body.content_type.clone(),
+                text: body.text.clone(),
+            }),
             shadow: shadow.collect(),
             referenced: decision
                 .referenced

@@ -169,7 +169,14 @@ impl Explanation {
             }
         }
         if let Some(body) = &decision.body {
-            page.line(1, format_args!("body: {}", printable(body.trim_end())));
+            page.line(
+                1,
+                format_args!(
+                    "body, {}: {}",
+                    body.content_type,
+                    printable(body.text.trim_end())
+                ),
+            );
         }
         for shadow in &decision.shadow {
             page.line(
