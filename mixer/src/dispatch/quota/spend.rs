@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use mixer_adapter::{Ask, Outcome as Granted};
+use mixer_adapter::{Ask, Outcome as Granted, Over};
 use mixer_documents::{Limit, Quota, QuotaOnError};
 use mixer_runtime::Instant;
 
@@ -246,6 +246,8 @@ impl<'a> Want<'a> {
                 }
             },
             extra,
+            over: Over::Refuse,
+            age: Duration::ZERO,
         }
     }
 }
