@@ -28,7 +28,7 @@ mod watch;
 mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
-pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use diagnostics::{Code, Diagnostic, Diagnostics, Edit, Severity};
 pub use directory::Directory;
 pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};

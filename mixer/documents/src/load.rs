@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::digest::Digests;
 use crate::scalar::Unique;
-use crate::{Diagnostic, Diagnostics, PolicySet, Sources, yaml};
+use crate::{Code, Diagnostic, Diagnostics, PolicySet, Sources, yaml};
 use document::{Document, DocumentKind};
 
 pub use request::request;
@@ -41,10 +41,10 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
             .ids()
             .map(|file| sources.path(file).display().to_string())
             .collect();
-        problems.list.push(Diagnostic::directory(format!(
-            "no documents in {}",
-            files.join(", ")
-        )));
+        problems.list.push(Diagnostic::directory(
+            Code::NoDocuments,
+            format!("no documents in {}", files.join(", ")),
+        ));
     }
     let documents: Vec<Document<'_>> = trees
         .iter()
@@ -143,6 +143,7 @@ fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Pr
         {
             problems
                 .error(
+                    Code::NameTaken,
                     document.span,
                     format!(
                         "the {} `{}` is there already",

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
 
 use crate::diagnostics::Problems;
-use crate::{FileId, Sources, Span};
+use crate::{Code, FileId, Sources, Span};
 
 /// How deep collections may nest.
 const DEEPEST: usize = 64;
@@ -236,7 +236,7 @@ impl Builder<'_> {
                 Event::Alias(_) | Event::UnresolvedAlias(_) => {
                     let span = self.span(range.start, range.end);
                     self.problems
-                        .error(span, "YAML aliases are not supported")
+                        .error(Code::YamlFeature, span, "YAML aliases are not supported")
                         .help("write the value out, or quote a text that begins with `*`");
                     Node {
                         span,
@@ -247,7 +247,7 @@ impl Builder<'_> {
                 Event::Anchor(..) => {
                     let span = self.span(range.start, range.end);
                     self.problems
-                        .error(span, "YAML anchors are not supported")
+                        .error(Code::YamlFeature, span, "YAML anchors are not supported")
                         .help("quote a text that begins with `&`");
                     continue;
                 }
@@ -286,7 +286,7 @@ impl Builder<'_> {
                     Value::List(_) | Value::Map(_) => {
                         level.wrong = true;
                         self.problems
-                            .error(node.span, "a key must be a text")
+                            .error(Code::KeyNotText, node.span, "a key must be a text")
                             .help(trap::FLOW);
                         String::new()
                     }
@@ -299,11 +299,14 @@ impl Builder<'_> {
                 };
                 if key == "<<" {
                     self.problems
-                        .error(span, "YAML merge keys are not supported")
+                        .error(Code::YamlFeature, span, "YAML merge keys are not supported")
                         .help("write the keys out");
                 } else if !keys.insert(key.clone()) {
-                    self.problems
-                        .error(span, format!("the key `{key}` is given twice"));
+                    self.problems.error(
+                        Code::KeyTwice,
+                        span,
+                        format!("the key `{key}` is given twice"),
+                    );
                 } else {
                     entries.push(Entry {
                         key,

@@ -5,7 +5,7 @@ use crate::diagnostics::Problems;
 use crate::fields::Shape;
 use crate::scalar::name;
 use crate::yaml::{Node, Scalar, Value};
-use crate::{AdapterDocument, Sources, Span};
+use crate::{AdapterDocument, Code, Sources, Span};
 
 const SHAPE: Shape = Shape {
     what: "an adapter",
@@ -95,6 +95,7 @@ fn json(
         Value::Null | Value::Wrong => serde_json::Value::Null,
         Value::Scalar(scalar) => plain(scalar).unwrap_or_else(|| {
             problems.error(
+                Code::AdapterNumber,
                 node.span,
                 format!(
                     "`{}` is not a number that adapters can be given",

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, Vocabulary, vocabulary};
 
 use super::{adapter::plain, mesh::is_header_name};
+use crate::Code;
 use crate::diagnostics::Problems;
 use crate::scalar::{boolean, list, scalar, span, timestamp};
 use crate::suggest::nearest;
@@ -27,6 +28,7 @@ pub(super) fn read(
     if !matches!(node.value, Value::Map(_) | Value::Wrong) {
         problems
             .error(
+                Code::WrongShape,
                 node.span,
                 format!(
                     "`given` must be a map of attributes, this is {}",
@@ -80,7 +82,11 @@ impl Given<'_> {
                 }
                 if self.defined.iter().any(|(name, _)| *name == path) {
                     problems
-                        .error(entry.span, format!("`{path}` is computed"))
+                        .error(
+                            Code::GivenComputed,
+                            entry.span,
+                            format!("`{path}` is computed"),
+                        )
                         .help("give what its `from` reads");
                     continue;
                 }
@@ -99,6 +105,7 @@ impl Given<'_> {
                 }
                 _ if is_family => {
                     problems.error(
+                        Code::GivenValue,
                         entry.value.span,
                         format!(
                             "`{path}` is a family of attributes: a map, not {}",
@@ -107,7 +114,11 @@ impl Given<'_> {
                     );
                 }
                 _ => {
-                    let error = problems.error(entry.span, format!("unknown attribute `{path}`"));
+                    let error = problems.error(
+                        Code::GivenUnknown,
+                        entry.span,
+                        format!("unknown attribute `{path}`"),
+                    );
                     let names = vocabulary.iter().map(|attribute| attribute.name.as_str());
                     let families = vocabulary
                         .iter()
@@ -133,7 +144,11 @@ fn value(
         let text = text(problems)?;
         let value = parse(text);
         if value.is_none() {
-            problems.error(node.span, format!("{what} is {shape}, not `{text}`"));
+            problems.error(
+                Code::GivenValue,
+                node.span,
+                format!("{what} is {shape}, not `{text}`"),
+            );
         }
         value
     };
@@ -176,6 +191,7 @@ fn value(
             Value::Wrong => None,
             _ => {
                 problems.error(
+                    Code::GivenValue,
                     node.span,
                     format!("{what} is a map, this is {}", node.what()),
                 );
@@ -196,6 +212,7 @@ fn map(
         Value::Wrong => return None,
         _ => {
             problems.error(
+                Code::GivenValue,
                 node.span,
                 format!("{what} is a map, this is {}", node.what()),
             );
@@ -207,6 +224,7 @@ fn map(
     for entry in entries {
         if headers && !is_header_name(&entry.key) {
             let error = problems.error(
+                Code::HeaderName,
                 entry.span,
                 format!("`{}` is no header name in lower case", entry.key),
             );

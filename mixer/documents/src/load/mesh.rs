@@ -7,7 +7,7 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, list, name, scalar, span, word};
 use crate::yaml::Node;
-use crate::{ClientIp, Denials, Mesh, Sources};
+use crate::{ClientIp, Code, Denials, Mesh, Sources};
 
 const SHAPE: Shape = Shape {
     what: "`mesh`",
@@ -36,7 +36,11 @@ pub(super) fn read<'d, 'n: 'd>(
     };
     for second in documents {
         problems
-            .error(second.span, "there is already a `mesh` document")
+            .error(
+                Code::SecondMesh,
+                second.span,
+                "there is already a `mesh` document",
+            )
             .help(format!("the first is at {}", sources.place(document.span)));
     }
     let Some(fields) = document.fields(SHAPE, problems) else {
@@ -121,6 +125,7 @@ fn trust_domain(node: &Node, problems: &mut Problems) -> Option<String> {
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
     if text.len() > 255 || !text.bytes().all(allowed) {
         problems.error(
+            Code::TrustDomain,
             node.span,
             format!(
                 "a trust domain has lower-case letters, digits, `.`, `-` and `_`, not `{text}`"
@@ -145,6 +150,7 @@ fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {
     if header.is_none() || trusted.is_none() {
         problems
             .error(
+                Code::MissingKey,
                 node.span,
                 "`client_ip` needs a `header` and the `trusted` networks that may set it",
             )
@@ -153,7 +159,7 @@ fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {
     let (header, trusted) = (header?, trusted?);
     let text = &scalar(header, "`header`", problems)?.text;
     if !is_header_name(text) {
-        problems.error(header.span, format!("a header name is written in lower case, with letters, digits and dashes, not `{text}`"));
+        problems.error(Code::HeaderName, header.span, format!("a header name is written in lower case, with letters, digits and dashes, not `{text}`"));
     }
     let networks = list(trusted, "`trusted`", problems)?;
     let trusted = networks
@@ -189,6 +195,7 @@ fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
     });
     let Some((address, length)) = parsed else {
         problems.error(
+            Code::Network,
             node.span,
             format!("a network is an address and a length such as 10.0.0.0/8, not `{text}`"),
         );
@@ -201,6 +208,7 @@ fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
     let host_bits = width - u32::from(length);
     if host_bits > 0 && bits & (u128::MAX >> (128 - host_bits)) != 0 {
         problems.error(
+            Code::Network,
             node.span,
             format!("`{text}` has bits set behind its length"),
         );

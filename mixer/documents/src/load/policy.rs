@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, list, word};
 use crate::yaml::{Node, Value};
-use crate::{At, Fail, Mode, Otherwise, Policy, Rule, RuleKind, Span};
+use crate::{At, Code, Fail, Mode, Otherwise, Policy, Rule, RuleKind, Span};
 
 const SHAPE: Shape = Shape {
     what: "a policy",
@@ -115,6 +115,7 @@ fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
         let fields = Fields::of(node, shape, &mut context.problems)?;
         let Some(deny) = fields.get("deny") else {
             context.problems.error(
+                Code::MissingKey,
                 span,
                 "`otherwise` is `allow`, `deny` or `{ deny: a sentence }`",
             );
@@ -151,6 +152,7 @@ fn whole(policy: &Policy, fields: &Fields<'_>, before: usize, context: &mut Cont
     {
         problems
             .error(
+                Code::OtherwiseMissing,
                 rule.span,
                 "a policy with an allow rule must say what happens otherwise",
             )
@@ -160,6 +162,7 @@ fn whole(policy: &Policy, fields: &Fields<'_>, before: usize, context: &mut Cont
     let sound = problems.list.len() == before;
     if sound && !has("rules") && !has("quotas") && !has("otherwise") {
         problems.warning(
+            Code::EmptyPolicy,
             policy.span,
             "this policy has no rules, no `otherwise` and no quotas",
         );
@@ -182,6 +185,7 @@ impl Names {
             context
                 .problems
                 .error(
+                    Code::SentenceTaken,
                     rule.span,
                     format!("the id `{}` is given twice in the policy", rule.id),
                 )
@@ -195,7 +199,11 @@ impl Names {
         if let Err(first) = added {
             context
                 .problems
-                .error(span, "this sentence is given twice in the policy")
+                .error(
+                    Code::SentenceTaken,
+                    span,
+                    "this sentence is given twice in the policy",
+                )
                 .help(format!("the first is at {}", context.sources.place(first)));
         }
         added.is_ok()

@@ -12,7 +12,7 @@ use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{integer, limit, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Mode, Quota, QuotaOnError};
+use crate::{Absent, Algorithm, Code, LeaseLimit, Limit, LimitTable, Mode, Quota, QuotaOnError};
 
 const SHAPE: Shape = Shape {
     what: "a quota",
@@ -111,7 +111,11 @@ fn id(fields: &Fields<'_>, policy: &str, sentence: &str, context: &mut Context<'
     {
         context
             .problems
-            .error(span, format!("the id `{id}` names another counter already"))
+            .error(
+                Code::CounterTaken,
+                span,
+                format!("the id `{id}` names another counter already"),
+            )
             .help(format!("the first is at {}", context.sources.place(first)));
     }
     id
@@ -127,7 +131,11 @@ fn keys(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Expression> {
     if let Value::Scalar(scalar) = &node.value {
         context
             .problems
-            .error(node.span, "`key` must be a list, this is a text")
+            .error(
+                Code::WrongShape,
+                node.span,
+                "`key` must be a list, this is a text",
+            )
             .help(format!("write [{}]", scalar.text));
         return Vec::new();
     }
@@ -202,7 +210,7 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
             if rows.is_empty() {
                 context
                     .problems
-                    .error(span, "the table of limits has no row");
+                    .error(Code::LimitTable, span, "the table of limits has no row");
             }
             for row in rows {
                 let row_limit = limit(&row.value, &mut context.problems).unwrap_or(nothing);
@@ -210,11 +218,11 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
             }
         }
         Some((Value::Wrong, _)) | None => {}
-        Some((_, span)) => drop(
-            context
-                .problems
-                .error(span, "`table` must be a map from names to limits"),
-        ),
+        Some((_, span)) => drop(context.problems.error(
+            Code::WrongShape,
+            span,
+            "`table` must be a map from names to limits",
+        )),
     }
     limits
 }
@@ -276,6 +284,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {
         let local = Fields::of(node, SHAPE, problems).and_then(|fields| fields.get("local"));
         let Some(local) = local else {
             problems.error(
+                Code::MissingKey,
                 node.span,
                 "`on_error` is `allow`, `deny` or `{ local: 10% }`",
             );
@@ -285,6 +294,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {
         if share.is_some_and(|share| share < 1.0 || share.fract() != 0.0) {
             let text = scalar(local, "`local`", problems).map_or("", |scalar| scalar.text.as_str());
             problems.error(
+                Code::Share,
                 local.span,
                 format!("`local` is a whole percentage from 1% to 100%, not `{text}`"),
             );

@@ -9,7 +9,7 @@ use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{integer, name, word};
 use crate::yaml::{Node, Value};
-use crate::{Condition, Mode, OnError, Rule, RuleKind};
+use crate::{Code, Condition, Mode, OnError, Rule, RuleKind};
 
 const SHAPE: Shape = Shape {
     what: "a rule",
@@ -143,6 +143,7 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
         RuleKind::Require if fields.lacks("that") && fields.lacks("ask") => {
             problems
                 .error(
+                    Code::NoDemand,
                     fields.span,
                     "a require rule needs `that` (what must hold) or `ask` (who says so)",
                 )
@@ -190,6 +191,7 @@ fn status(fields: &Fields<'_>, context: &mut Context<'_>) -> u16 {
     let located = fields.get("location").is_some();
     if redirect && !located {
         problems.error(
+            Code::Status,
             node.span,
             format!("a status of {status} needs a `location`"),
         );
@@ -202,6 +204,7 @@ fn status(fields: &Fields<'_>, context: &mut Context<'_>) -> u16 {
     } else if !redirect && status < 400 {
         problems
             .error(
+                Code::Status,
                 node.span,
                 format!("a denial has a status from 400 to 599, not {status}"),
             )

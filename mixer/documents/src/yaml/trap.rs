@@ -5,8 +5,8 @@
 
 use granit_parser::ErrorKind;
 
-use crate::Span;
 use crate::diagnostics::Problems;
+use crate::{Code, Span};
 
 /// What to do inside `[ ]` and `{ }`.
 pub(crate) const FLOW: &str = "inside [ ] and { } an expression with brackets, braces or a comma must be quoted: 'source.namespace in [\"shop\"]'";
@@ -30,7 +30,11 @@ pub(super) fn explain(
             if character == Some(':') =>
         {
             problems
-                .error(place, "a colon ends a text that is not quoted")
+                .error(
+                    Code::Unquoted,
+                    place,
+                    "a colon ends a text that is not quoted",
+                )
                 .help("quote the text: 'x ? \"a\" : \"b\"'");
         }
         ExpectedFlowMappingSeparator
@@ -39,6 +43,7 @@ pub(super) fn explain(
         | InvalidColonPlacement => {
             problems
                 .error(
+                    Code::CutShort,
                     place,
                     "the text ends here, but neither `,` nor the closing bracket follows",
                 )
@@ -46,12 +51,16 @@ pub(super) fn explain(
         }
         MismatchedFlowCollectionEnd { .. } | MisplacedFlowCollectionEnd if flow => {
             problems
-                .error(place, "this bracket closes nothing")
+                .error(Code::CutShort, place, "this bracket closes nothing")
                 .help(FLOW);
         }
         InvalidTrailingDoubleQuotedScalar | InvalidTrailingSingleQuotedScalar => {
             problems
-                .error(place, "a text that begins with a quote must end with it")
+                .error(
+                    Code::Unquoted,
+                    place,
+                    "a text that begins with a quote must end with it",
+                )
                 .help("quote the whole: '\"admins\" in auth.claims.groups'");
         }
         ExpectedBlockMappingKey | InvalidBlockEntryWhitespace
@@ -59,6 +68,7 @@ pub(super) fn explain(
         {
             problems
                 .error(
+                    Code::Unquoted,
                     place,
                     "a text that begins with a bracket is a YAML list or map",
                 )
@@ -68,7 +78,11 @@ pub(super) fn explain(
             if character == Some(':') =>
         {
             problems
-                .error(place, "a colon and a space in a text that is not quoted")
+                .error(
+                    Code::Unquoted,
+                    place,
+                    "a colon and a space in a text that is not quoted",
+                )
                 .help("quote the text: 'x ? \"a\" : \"b\"'")
                 .help("or is the line not indented as the one above it?");
         }
@@ -85,10 +99,15 @@ pub(super) fn explain(
             tag(problems, text, at, place);
         }
         MissingAnchorOrAliasName => {
-            problems.error(place, "a text that begins with `*` or `&` must be quoted");
+            problems.error(
+                Code::Unquoted,
+                place,
+                "a text that begins with `*` or `&` must be quoted",
+            );
         }
         UnexpectedCharacter { character } => {
             problems.error(
+                Code::Unquoted,
                 place,
                 format!("a text that begins with `{character}` must be quoted"),
             );
@@ -99,7 +118,7 @@ pub(super) fn explain(
         | TabAtBlockScalarStart
         | TabInPlainScalar => {
             problems
-                .error(place, "a tab cannot indent YAML")
+                .error(Code::Tab, place, "a tab cannot indent YAML")
                 .help("use spaces");
         }
         ExpectedBlockMappingKey
@@ -111,6 +130,7 @@ pub(super) fn explain(
         | SimpleKeyExpected => {
             problems
                 .error(
+                    Code::Indentation,
                     place,
                     "this line is not indented as the lines it belongs to, or lacks a colon",
                 )
@@ -118,25 +138,30 @@ pub(super) fn explain(
         }
         RecursionLimitExceeded => {
             problems.error(
+                Code::TooDeep,
                 place,
                 format!("collections nest deeper than {}", super::DEEPEST),
             );
         }
         UnclosedFlowCollection { open } => {
             problems
-                .error(place, format!("`{open}` is not closed"))
+                .error(Code::Unclosed, place, format!("`{open}` is not closed"))
                 .help(FLOW);
         }
         UnclosedQuotedScalar => {
-            problems.error(place, "the quote is not closed");
+            problems.error(Code::Unclosed, place, "the quote is not closed");
         }
         DirectiveDisallowed => {
             problems
-                .error(place, "YAML directives are not supported")
+                .error(
+                    Code::YamlFeature,
+                    place,
+                    "YAML directives are not supported",
+                )
                 .help("quote a text that begins with `%`");
         }
         other => {
-            let error = problems.error(place, format!("not YAML: {other}"));
+            let error = problems.error(Code::NotYaml, place, format!("not YAML: {other}"));
             if flow {
                 error.help(FLOW);
             }
@@ -148,6 +173,7 @@ pub(super) fn explain(
 pub(super) fn tag(problems: &mut Problems, text: &str, at: usize, place: Span) {
     let line = text[at..].lines().next().unwrap_or_default().trim_end();
     let error = problems.error(
+        Code::Tag,
         place,
         "a text that begins with `!` is a YAML tag, not an expression: quote it",
     );

@@ -360,7 +360,7 @@ fn nothing_but_defaults_is_a_set_without_sources() {
     assert_eq!(set.mesh, crate::Mesh::default());
     assert_eq!(
         problems("# nothing\n---\n").lines(),
-        ["error: no documents in f.yaml"]
+        ["error[MX0002]: no documents in f.yaml"]
     );
 }
 
@@ -374,8 +374,8 @@ fn a_comment_behind_one_space_is_a_warning_and_behind_two_is_none() {
     assert_eq!(
         problems(&policy(" ")).lines(),
         [
-            "f.yaml:4:15: warning: ` #` begins a comment: the text ends before it",
-            "f.yaml:5:27: warning: ` #` begins a comment: the text ends before it",
+            "f.yaml:4:15: warning[MX0112]: ` #` begins a comment: the text ends before it",
+            "f.yaml:5:27: warning[MX0112]: ` #` begins a comment: the text ends before it",
         ]
     );
     assert!(problems(&policy("  ")).lines().is_empty());
