@@ -9,6 +9,7 @@
 
 mod budget;
 mod check;
+mod clause;
 mod compare;
 mod compiler;
 mod error;
@@ -26,6 +27,7 @@ mod template;
 mod tree;
 mod val;
 
+pub use clause::{Clause, ClauseKind, Comparison, Constant, ConstantValue, Place};
 pub use compiler::{Compiler, Expect};
 pub use error::{EvalError, Problem, ProblemKind};
 pub use evaluation::Evaluation;
