@@ -38,7 +38,7 @@ pub enum ClauseKind {
     Compare(Place, Comparison),
     /// `has(..)`, or `"key" in ..`.
     Has(Place),
-    /// A bool attribute by itself.
+    /// An attribute or key by itself.
     Holds(Place),
     /// Anything else.
     Other,
@@ -194,13 +194,12 @@ fn compare(ast: &Ast, vocabulary: &Vocabulary) -> Option<ClauseKind> {
             args,
         } => {
             let [argument] = &args[..] else { return None };
-            let constant = constant(argument)?;
-            constant.as_text()?;
+            let constant = constant(argument).filter(|constant| constant.as_text().is_some())?;
             let test = match &**name {
                 "startsWith" => Comparison::StartsWith(constant),
                 "endsWith" => Comparison::EndsWith(constant),
                 "contains" => Comparison::Contains(constant),
-                _ => return None,
+                _ => return place(ast).map(ClauseKind::Holds),
             };
             ClauseKind::Compare(place(target)?, test)
         }

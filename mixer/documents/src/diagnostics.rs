@@ -1,7 +1,11 @@
 //! What is wrong with documents, and where.
 
 mod code;
+mod github;
+mod json;
+mod position;
 mod render;
+mod sarif;
 
 pub use code::Code;
 
@@ -126,6 +130,22 @@ impl Diagnostics {
         render::all(self, color)
     }
 
+    /// For scripts: `{ version, errors, warnings, problems: [{ code, severity, message, help, label, path, line, column, end }] }`,
+    /// and `fix` where there is one.
+    pub fn json(&self) -> serde_json::Value {
+        json::all(self)
+    }
+
+    /// As SARIF 2.1.0.
+    pub fn sarif(&self) -> serde_json::Value {
+        sarif::all(self)
+    }
+
+    /// As workflow commands of GitHub Actions, a line each.
+    pub fn github(&self) -> String {
+        github::all(self)
+    }
+
     /// One line per problem: `path:line:column: error[MX1004]: message`.
     pub fn lines(&self) -> Vec<String> {
         let line = |problem: &Diagnostic| {
@@ -178,3 +198,6 @@ impl Problems {
         &mut self.list[last]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! what an operator wrote is in force or refused, never ignored.
 
 use crate::diagnostics::Problems;
-use crate::suggest::nearest;
+use crate::suggest::{is_clear, nearest};
 use crate::yaml::{Entry, FLOW, Node, Value};
 use crate::{Code, Span};
 
@@ -92,6 +92,11 @@ impl<'n> Fields<'n> {
             {
                 meant.push(near);
                 error.help(format!("did you mean `{near}`?"));
+                let is_there = entries.iter().any(|entry| entry.key == near);
+                let known = shape.keys.contains(&near) && !is_there;
+                if known && is_clear(&entry.key, shape.keys.iter().chain(shape.later).copied()) {
+                    error.fix(entry.span, near);
+                }
             } else {
                 error.help(format!("known keys: {}", shape.keys.join(", ")));
             }

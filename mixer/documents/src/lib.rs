@@ -11,6 +11,7 @@ mod diagnostics;
 mod digest;
 mod directory;
 mod fields;
+mod lint;
 mod load;
 mod mesh;
 mod policy;
@@ -30,6 +31,7 @@ mod yaml;
 pub use adapter::{AdapterDocument, Input};
 pub use diagnostics::{Code, Diagnostic, Diagnostics, Edit, Severity};
 pub use directory::Directory;
+pub use lint::lint;
 pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
 pub use policy::{

@@ -103,6 +103,8 @@ pub struct Rule {
     pub location: Option<Template>,
     /// What the caller is told; default the sentence.
     pub message: Option<Template>,
+    /// `absent: match`: a deny rule without a value is meant to match. It does in any case.
+    pub absent_matches: bool,
     /// Whether it is enforced; a shadow policy's rules are all shadow.
     pub mode: Mode,
     /// Its conditions or inputs read `request.*`: it does not apply to services declared tcp.

@@ -94,6 +94,28 @@ impl Node {
     }
 }
 
+/// The place of bytes `range` of a scalar's text, when only its span and text are left.
+pub(crate) fn located(
+    sources: &Sources,
+    span: Span,
+    text: &str,
+    range: std::ops::Range<usize>,
+) -> Span {
+    let raw = sources.slice(span);
+    let style = match raw.as_bytes().first() {
+        _ if raw == text => ScalarStyle::Plain,
+        Some(b'\'') => ScalarStyle::SingleQuoted,
+        Some(b'"') => ScalarStyle::DoubleQuoted,
+        _ => ScalarStyle::Folded,
+    };
+    let found = locate::locate(raw, style, text, range);
+    Span {
+        file: span.file,
+        start: span.start + found.start as u32,
+        end: span.start + found.end as u32,
+    }
+}
+
 /// The documents of a file, empty ones left out. What cannot be parsed is said and left out.
 pub(crate) fn documents(file: FileId, text: &str, problems: &mut Problems) -> Vec<Node> {
     let mut documents = Vec::new();

@@ -127,6 +127,20 @@ codes! {
     TestTaken = "MX7006",
     TestOfLimit = "MX7007",
     SecondRequest = "MX7008",
+    // What loads and is hardly meant.
+    RuleUnreachable = "MX9001",
+    RuleShadowed = "MX9002",
+    OtherwiseUnreachable = "MX9003",
+    OtherwiseDefeated = "MX9004",
+    QuotaTwice = "MX9005",
+    NeverTrue = "MX9101",
+    LiteralNeverHad = "MX9102",
+    AbsentBranch = "MX9201",
+    AbsentDiffers = "MX9202",
+    ForUnknown = "MX9301",
+    RuleOfTcp = "MX9302",
+    LabelUnbounded = "MX9401",
+    CacheDefeated = "MX9402",
 }
 
 impl Code {

@@ -97,6 +97,7 @@ pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
         status,
         location,
         message,
+        absent_matches,
         mode,
         reads_request,
         reads_path,

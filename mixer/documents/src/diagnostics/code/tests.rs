@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{Sources, load};
+use crate::{Sources, lint, load};
 
 /// What a page has under "Wrong:" or "Right:".
 fn example(code: Code, which: &str) -> Option<&'static str> {
@@ -15,7 +15,7 @@ fn example(code: Code, which: &str) -> Option<&'static str> {
 
 fn codes_in(text: &str) -> Vec<Code> {
     let found = match load(Sources::from_texts([("f.yaml", text)])) {
-        Ok(set) => set.warnings,
+        Ok(set) => lint(&set),
         Err(problems) => problems,
     };
     found.list.iter().map(|problem| problem.code).collect()
