@@ -137,6 +137,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         span: token.span.clone(),
         message,
         help,
+        replacement: None,
     }
 }
 
@@ -158,5 +159,6 @@ fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
         span,
         message,
         help: None,
+        replacement: None,
     }
 }

@@ -341,6 +341,7 @@ impl Reader<'_> {
             span: ast.whole.clone(),
             message: message.into(),
             help,
+            replacement: None,
         });
         None
     }

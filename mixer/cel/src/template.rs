@@ -80,6 +80,7 @@ pub(crate) fn compile(
                 span: at..at + 1,
                 message: "`}` closes nothing".to_owned(),
                 help,
+                replacement: None,
             });
             at += 1;
             continue;
@@ -106,6 +107,7 @@ pub(crate) fn compile(
                     span: at..at + 1,
                     message,
                     help,
+                    replacement: None,
                 });
                 return Err(problems);
             }

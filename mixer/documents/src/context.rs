@@ -96,9 +96,19 @@ impl Context<'_> {
                     condition.lines.iter().map(|(line, _)| line).collect();
                 for key in expression.unguarded_keys(&earlier) {
                     let place = line.locate(self.sources, key.span);
-                    self.problems
-                        .error(Code::UnguardedKey, place, format!("`{}` may be absent, and a deny rule that cannot be decided denies", key.text))
-                        .help(format!("say what an absent one counts as: {}", key.optional))
+                    let fix = line.written(&key.optional);
+                    let error = self.problems.error(
+                        Code::UnguardedKey,
+                        place,
+                        format!(
+                            "`{}` may be absent, and a deny rule that cannot be decided denies",
+                            key.text
+                        ),
+                    );
+                    if let Some(text) = fix {
+                        error.fix(place, text);
+                    }
+                    error.help(format!("say what an absent one counts as: {}", key.optional))
                         .help("or give the rule `absent: match`, so that requests without it are denied on purpose");
                 }
             }
@@ -318,6 +328,9 @@ impl Context<'_> {
                     .error(Code::of_expression(problem.kind), place, problem.message);
             if let Some(help) = problem.help {
                 error.help(help);
+            }
+            if let Some(text) = problem.replacement.and_then(|text| node.written(&text)) {
+                error.fix(place, text);
             }
         }
         None

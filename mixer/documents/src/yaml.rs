@@ -79,6 +79,23 @@ impl Node {
         }
     }
 
+    /// A part of its text as it must be written in it; `None` where it would end or change it.
+    pub(crate) fn written(&self, part: &str) -> Option<String> {
+        let Value::Scalar(scalar) = &self.value else {
+            return None;
+        };
+        match scalar.style {
+            ScalarStyle::SingleQuoted => Some(part.replace('\'', "''")),
+            ScalarStyle::DoubleQuoted => (!part.contains(['"', '\\'])).then(|| part.to_owned()),
+            ScalarStyle::Plain => {
+                let eaten = part.contains(": ") || part.contains(" #");
+                let cut = self.flow && part.contains(['[', ']', '{', '}', ',']);
+                (!eaten && !cut).then(|| part.to_owned())
+            }
+            _ => Some(part.to_owned()),
+        }
+    }
+
     /// The place of bytes `range` of a scalar's text; the whole node for others.
     pub(crate) fn locate(&self, sources: &Sources, range: std::ops::Range<usize>) -> Span {
         let Value::Scalar(scalar) = &self.value else {

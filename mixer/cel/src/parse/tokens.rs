@@ -152,6 +152,7 @@ fn problem(span: Range<usize>, message: String) -> Problem {
         span,
         message,
         help: None,
+        replacement: None,
     }
 }
 
@@ -318,6 +319,7 @@ impl Reader<'_> {
             span,
             message: format!("unexpected `{}`", first.escape_debug()),
             help,
+            replacement: None,
         })
     }
 }

@@ -44,8 +44,14 @@ fn compared(
         return;
     };
     let span = read.place(line, constant.span.clone());
-    let mut say = |message: String, help: String| {
-        warn(found, Code::LiteralNeverHad, span, message, help).label("never equal");
+    let mut say = |message: String, help: String, meant: Option<&str>| {
+        let warning = warn(found, Code::LiteralNeverHad, span, message, help).label("never equal");
+        let written = read.set.warnings.sources.slice(span);
+        if let Some(meant) = meant
+            && written.matches(text).count() == 1
+        {
+            warning.fix(span, written.replace(text, meant));
+        }
     };
     match attribute {
         vocabulary::REQUEST_METHOD if whole => {
@@ -54,13 +60,18 @@ fn compared(
                 say(
                     format!("methods are written in capitals: no request has `{text}`"),
                     format!("write \"{upper}\""),
+                    Some(&upper),
                 );
             }
         }
         vocabulary::REQUEST_PATH => {
             if let Some(why) = path(text) {
                 let help = "`request.path` begins with `/`, has no query, is percent-decoded once, and its `.`, `..` and `//` are resolved";
-                say(format!("no path is written so: {why}"), help.to_owned());
+                say(
+                    format!("no path is written so: {why}"),
+                    help.to_owned(),
+                    None,
+                );
             }
         }
         vocabulary::REQUEST_HOST if whole => {
@@ -73,11 +84,13 @@ fn compared(
                 say(
                     "`request.host` has no port".to_owned(),
                     format!("write \"{host}\""),
+                    Some(host),
                 );
             } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 say(
                     "`request.host` is in lower case".to_owned(),
                     format!("write \"{}\"", text.to_ascii_lowercase()),
+                    Some(&text.to_ascii_lowercase()),
                 );
             }
         }

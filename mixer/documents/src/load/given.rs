@@ -9,7 +9,7 @@ use super::{adapter::plain, mesh::is_header_name};
 use crate::Code;
 use crate::diagnostics::Problems;
 use crate::scalar::{boolean, list, scalar, span, timestamp};
-use crate::suggest::nearest;
+use crate::suggest::{is_clear, nearest};
 use crate::yaml::{Node, Value};
 
 /// Attributes by their dotted names, nested or not. Null unsets what another test gave. In a request that is not tcp, headers,
@@ -119,12 +119,21 @@ impl Given<'_> {
                         entry.span,
                         format!("unknown attribute `{path}`"),
                     );
-                    let names = vocabulary.iter().map(|attribute| attribute.name.as_str());
-                    let families = vocabulary
-                        .iter()
-                        .filter_map(|attribute| attribute.name.split('.').next());
-                    if let Some(near) = nearest(&path, names.chain(families)) {
+                    let attributes = vocabulary.iter();
+                    let names: Vec<&str> = attributes.map(|known| known.name.as_str()).collect();
+                    let families = names.iter().filter_map(|name| name.split('.').next());
+                    let known: Vec<&str> = names.iter().copied().chain(families).collect();
+                    if let Some(near) = nearest(&path, known.iter().copied()) {
                         error.help(format!("did you mean `{near}`?"));
+                        let same_family = near.strip_prefix(prefix).map(|rest| match prefix {
+                            "" => rest,
+                            _ => rest.trim_start_matches('.'),
+                        });
+                        if let Some(text) = same_family
+                            && is_clear(&path, known.iter().copied())
+                        {
+                            error.fix(entry.span, text);
+                        }
                     }
                 }
             }
@@ -229,7 +238,9 @@ fn map(
                 format!("`{}` is no header name in lower case", entry.key),
             );
             if is_header_name(&entry.key.to_ascii_lowercase()) {
-                error.help(format!("write {}", entry.key.to_ascii_lowercase()));
+                let lower = entry.key.to_ascii_lowercase();
+                error.help(format!("write {lower}"));
+                error.fix(entry.span, lower);
             }
         }
         if matches!(entry.value.value, Value::Null) {

@@ -6,7 +6,7 @@
 use granit_parser::ErrorKind;
 
 use crate::diagnostics::Problems;
-use crate::{Code, Span};
+use crate::{Code, Diagnostic, Span};
 
 /// What to do inside `[ ]` and `{ }`.
 pub(crate) const FLOW: &str = "inside [ ] and { } an expression with brackets, braces or a comma must be quoted: 'source.namespace in [\"shop\"]'";
@@ -22,6 +22,13 @@ pub(super) fn explain(
 ) {
     use ErrorKind::*;
     let character = text[at..].chars().next();
+    let quote = |problems: &mut Problems, flow: bool| {
+        if let Some(error) = problems.list.last_mut()
+            && !flow
+        {
+            quote_line(error, text, at, place);
+        }
+    };
     match kind {
         ExpectedFlowMappingSeparator
         | ExpectedFlowSequenceSeparator
@@ -62,6 +69,7 @@ pub(super) fn explain(
                     "a text that begins with a quote must end with it",
                 )
                 .help("quote the whole: '\"admins\" in auth.claims.groups'");
+            quote(problems, flow);
         }
         ExpectedBlockMappingKey | InvalidBlockEntryWhitespace
             if matches!(before(text, at), Some(']' | '}')) =>
@@ -73,6 +81,7 @@ pub(super) fn explain(
                     "a text that begins with a bracket is a YAML list or map",
                 )
                 .help("quote the whole: '[\"GET\", \"HEAD\"].exists(m, m == request.method)'");
+            quote(problems, flow);
         }
         MappingValueNotAllowed | InvalidMappingValueWhitespace | InvalidSimpleKey
             if character == Some(':') =>
@@ -85,6 +94,9 @@ pub(super) fn explain(
                 )
                 .help("quote the text: 'x ? \"a\" : \"b\"'")
                 .help("or is the line not indented as the one above it?");
+            // `x ? y : z`; else it may be a key that is not where it should be.
+            let conditional = text[..at].ends_with(' ') && text[..at].contains('?');
+            quote(problems, flow || !conditional);
         }
         ExpectedTagBang
         | InvalidGlobalTagCharacter
@@ -180,6 +192,45 @@ pub(super) fn tag(problems: &mut Problems, text: &str, at: usize, place: Span) {
     if line.starts_with('!') && !line.contains('\'') && !line.contains([',', '}']) {
         error.help(format!("write '{line}'"));
     }
+    if line.starts_with('!') && !line.contains([',', '}']) && !line.contains(" #") {
+        let end = place.start + line.len() as u32;
+        error.fix(Span { end, ..place }, quoted(line));
+    }
+}
+
+/// A text between single quotes.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Offers to quote what stands behind the dashes and the key of the line `at` is in. What is meant is certain in block style
+/// and without a comment.
+fn quote_line(error: &mut Diagnostic, text: &str, at: usize, place: Span) {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default().trim_end();
+    let mut value = line.trim_start();
+    while let Some(rest) = value.strip_prefix("- ") {
+        value = rest.trim_start();
+    }
+    if let Some((key, rest)) = value.split_once(": ")
+        && !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    {
+        value = rest.trim_start();
+    }
+    if value.is_empty() || value.contains(" #") || value.starts_with(['|', '>', '{']) {
+        return;
+    }
+    let from = place.start - at as u32 + start as u32;
+    let end = from + line.len() as u32;
+    let span = Span {
+        start: end - value.len() as u32,
+        end,
+        ..place
+    };
+    error.fix(span, quoted(value));
 }
 
 fn before(text: &str, at: usize) -> Option<char> {
