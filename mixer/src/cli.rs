@@ -1,12 +1,15 @@
 //! The command line: one file per verb.
 //!
-//! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed, 3 documents do not compile, 64 wrong usage,
-//! 65 input that cannot be read, 69 somebody needed cannot be reached. What was asked for goes to standard output, everything
-//! else to standard error.
+//! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed or an expression has no value, 3 documents
+//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached. What was
+//! asked for goes to standard output, everything else to standard error.
 
 mod demo;
+mod eval;
 mod explain;
 mod loaded;
+mod repl;
+mod request;
 mod serve;
 mod test;
 mod validate;
@@ -15,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Tests failed.
+/// Tests failed, or an expression has no value for the request.
 pub(crate) const FAILED: u8 = 2;
 /// Documents do not compile.
 pub(crate) const INVALID: u8 = 3;
@@ -37,6 +40,8 @@ enum Verb {
     Validate(validate::Args),
     Test(test::Args),
     Explain(explain::Args),
+    Eval(eval::Args),
+    Repl(repl::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -59,6 +64,8 @@ pub fn run() -> ExitCode {
         Verb::Validate(args) => validate::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Eval(args) => eval::run(args),
+        Verb::Repl(args) => repl::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
     }

@@ -32,10 +32,13 @@ use self::outcome::Verdicts;
 use self::settle::{By, Deciding, Group, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
 
-pub use decision::{Because, Charge, Decision, HeaderOperation, ShadowVerdict, Verdict};
+pub use decision::{
+    Because, Body, Charge, Decision, HeaderOperation, ShadowVerdict, Told, Verdict,
+};
 pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
+pub(crate) use outcome::denial::no_more_than;
 pub use quota::{Outcome, QuotaAsk, Rate, Taken};
 
 /// Decides against one snapshot.

@@ -85,7 +85,8 @@ impl Snapshot {
         registry: &Registry,
         surroundings: &Surroundings,
     ) -> Result<Self, Diagnostics> {
-        let set = mixer_documents::load(sources)?;
+        let mut set = mixer_documents::load(sources)?;
+        set.warn_overdue(surroundings.clock.wall());
         build::build(Arc::new(set), registry, surroundings)
     }
 

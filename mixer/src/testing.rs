@@ -336,7 +336,7 @@ impl Dispatcher {
             let taken = self
                 .take(&decided.decision.charges, "test", &[], "", left)
                 .await;
-            if let Some(denied) = self.refusal(&decided.decision, &taken, bag) {
+            if let Some(denied) = self.refusal(&decided.decision, &taken) {
                 decided = Decided {
                     decision: denied,
                     by: Source::Quota,

@@ -208,6 +208,18 @@ fn explain_says_what_was_read_and_what_is_decided() {
         "{stdout}"
     );
 
+    let told = documents(
+        "mesh: { denials: { show: everyone } }\n---\npolicy: p\nfor: always\nrules:\n  - deny: all\n    grpc: NOT_FOUND\n    headers: { x-a: '{source.namespace}' }\n    body: { no: \"{source.namespace}\" }\n",
+    );
+    let (_, stdout, _) = run("explain", told.path(), &["-a", "source.namespace=a\"b"]);
+    for says in [
+        "HTTP 403, grpc-status 5: all",
+        "header x-a: set to \"a\\\"b\"",
+        "body, application/json: {\"no\":\"a\\\"b\"}",
+    ] {
+        assert!(stdout.contains(says), "no {says} in\n{stdout}");
+    }
+
     let (code, _, stderr) = run(
         "explain",
         &directory.path().join("policies.yaml"),

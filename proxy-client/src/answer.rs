@@ -26,8 +26,10 @@ pub struct Answer {
     pub location: Option<Arc<str>>,
     /// When asking again may help.
     pub retry_after: Option<Duration>,
-    /// Headers to change when it passes.
+    /// Headers to change when it passes; of a denial, those on the response.
     pub headers: Arc<[HeaderOperation]>,
+    /// What a denied HTTP caller reads; `None`: the message.
+    pub body: Option<Arc<Body>>,
     /// What shadow rules would have done.
     pub shadow: Arc<[Shadow]>,
     /// Names the decision in logs.
@@ -76,6 +78,14 @@ pub enum Failure {
     Cold,
     /// The answer made no sense (no verdict, or the proxy's request was refused as malformed).
     Malformed,
+}
+
+/// A body of a denial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Body {
+    pub content_type: String,
+    pub text: String,
 }
 
 /// A header to set (`Some`) or remove (`None`).

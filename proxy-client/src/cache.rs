@@ -307,7 +307,14 @@ impl Equivalent<Key> for Probe<'_> {
 impl Weighter<Key, Arc<Entry>> for Weight {
     fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
         let held: usize = key.values.iter().map(Held::bytes).sum();
-        let said = entry.answer.message.len() + 256 * entry.charges.len();
+        let body =
+            |body: &Option<Arc<crate::Body>>| body.as_ref().map_or(0, |body| body.text.len());
+        let charges = entry.charges.iter();
+        let refusals = charges.map(|charge| 512 + body(&charge.refusal.body));
+        let said = entry.answer.message.len()
+            + body(&entry.answer.body)
+            + 256 * entry.answer.headers.len()
+            + refusals.sum::<usize>();
         ENTRY_BYTES.max((held + said) as u64)
     }
 }

@@ -17,7 +17,7 @@ mod state;
 mod stats;
 mod wire;
 
-pub use answer::{Answer, Because, Failure, HeaderOperation, Shadow, Verdict};
+pub use answer::{Answer, Because, Body, Failure, HeaderOperation, Shadow, Verdict};
 pub use client::{Asking, Client};
 pub use config::Config;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};

@@ -58,9 +58,12 @@ pub(crate) fn refused(decided: &Answer, charge: &Charge, retry_after: Option<Dur
     Answer {
         verdict: Verdict::Deny,
         because: Because::Quota,
-        http_status: 429,
-        grpc_status: 8,
-        message: charge.sentence.clone(),
+        http_status: charge.refusal.http_status,
+        grpc_status: charge.refusal.grpc_status,
+        message: charge.refusal.message.clone(),
+        location: charge.refusal.location.clone(),
+        headers: charge.refusal.headers.clone(),
+        body: charge.refusal.body.clone(),
         retry_after,
         ..charged(decided, charge)
     }
@@ -68,9 +71,8 @@ pub(crate) fn refused(decided: &Answer, charge: &Charge, retry_after: Option<Dur
 
 /// The denial of a request that `decided` allows and whose charge cannot be counted.
 pub(crate) fn uncounted(decided: &Answer, charge: &Charge, failure: Option<Failure>) -> Answer {
-    let message = format!("cannot count: {}", charge.sentence).into();
     Answer {
-        message,
+        message: "cannot decide now: the quota cannot be counted".into(),
         failure,
         ..unavailable(&charged(decided, charge))
     }
@@ -111,6 +113,7 @@ fn blank() -> Answer {
         location: None,
         retry_after: None,
         headers: Arc::default(),
+        body: None,
         shadow: Arc::default(),
         id: empty,
         cached: false,

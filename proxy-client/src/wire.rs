@@ -7,12 +7,14 @@
 mod attributes;
 mod codec;
 mod decision;
+mod denial;
 mod protobuf;
 mod quota;
 mod report;
 mod watch;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_proto::v1;
@@ -20,6 +22,8 @@ use mixer_proto::v1;
 pub(crate) use attributes::{check_request, watch_request};
 pub(crate) use codec::BytesCodec;
 pub(crate) use decision::{Checked, Decided, check_response};
+#[cfg(test)]
+pub(crate) use denial::Denial;
 pub(crate) use quota::{
     Ask, Charge, CounterId, Grant, OnError, Outcome, quota_request, quota_response,
 };
@@ -44,6 +48,14 @@ impl WireError {
         }
     }
 
+    /// The same error inside `message`.
+    fn inside(self, message: &str) -> Self {
+        Self {
+            field: format!("{message}.{}", self.field).into(),
+            problem: self.problem,
+        }
+    }
+
     /// The same error inside element `at` of `list`.
     fn within(self, list: &str, at: usize) -> Self {
         Self {
@@ -51,6 +63,17 @@ impl WireError {
             problem: self.problem,
         }
     }
+}
+
+/// The elements of `name`, each read by `read`.
+fn each<W, T>(
+    list: Vec<W>,
+    name: &str,
+    read: impl Fn(W) -> Result<T, WireError>,
+) -> Result<Arc<[T]>, WireError> {
+    let list = list.into_iter().enumerate();
+    list.map(|(at, element)| read(element).map_err(|error| error.within(name, at)))
+        .collect()
 }
 
 /// A span of time that is not negative.

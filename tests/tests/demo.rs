@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use mixer_tests::binaries::How;
+use mixer_tests::mesh::Documents;
 use mixer_tests::process::Process;
 use mixer_tests::servers::Zipkin;
 use mixer_tests::tidy::Tree;
@@ -84,6 +85,26 @@ async fn an_interrupted_demo_ends_cleanly() {
     process.signal("INT");
     let status = process.ended().await;
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_document_of_the_demos_own_is_refused_with_what_to_do() {
+    let _alone = ALONE.lock().await;
+    let documents = Documents::new([(
+        "mine.yaml",
+        "service: products.shop\nendpoints: [\"127.0.0.1:1\"]\n",
+    )]);
+    let mut command: Command = How::Tested.command("mixer");
+    command.args(["demo", "--policies"]).arg(documents.path());
+    let mut process = Process::start("mixer demo", command);
+    assert_eq!(process.ended().await.code(), Some(3));
+    let said = process.output().join("\n");
+    assert!(
+        said.contains("the service `products.shop` is there already")
+            && said.contains("mine.yaml:1:10")
+            && said.contains("take yours out of the policies"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,17 +44,89 @@ fn every_example_is_valid_and_its_tests_pass() {
     assert!(examples > 0, "no example is there");
 }
 
+/// The blocks of a page, each with the words behind its fence.
+fn blocks(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fenced = page.split("\n```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n'))
+}
+
 /// The YAML block of a page that starts with `first`.
 fn block(page: &str, first: &str) -> String {
-    let blocks = page
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next());
-    let mut found = blocks.filter(|block| block.starts_with(first));
-    found
-        .next()
-        .unwrap_or_else(|| panic!("the page has no YAML that starts with {first:?}"))
-        .to_owned()
+    let (_, found) = blocks(page)
+        .find(|(kind, block)| *kind == "yaml" && block.starts_with(first))
+        .unwrap_or_else(|| panic!("the page has no YAML that starts with {first:?}"));
+    format!("{found}\n")
+}
+
+/// That `said` has these lines in their order, whatever stands between and before them.
+#[track_caller]
+fn says(said: &str, lines: &str) {
+    let mut rest = said.lines();
+    for line in lines.lines() {
+        assert!(
+            rest.any(|told| told.ends_with(line)),
+            "{line:?} is not, or not there, in\n{said}"
+        );
+    }
+}
+
+#[test]
+fn the_pages_that_teach_by_examples_are_right_in_every_example() {
+    let root = Tree::workspace().root().to_owned();
+    for (page, examples, commands) in [("policies/acl/README.md", 10, 3)] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let (mut ran, mut typed, mut refused) = (0, 0, None);
+        for (kind, block) in blocks(&text) {
+            let documents = || Documents::new([("example.yaml", format!("{block}\n"))]);
+            match kind {
+                "yaml" => {
+                    let documents = documents();
+                    let said = exits(&mixer("validate", documents.path()), 0);
+                    assert!(!said.contains("warning"), "{block}\n{said}");
+                    let said = exits(&mixer("test", documents.path()), 0);
+                    assert!(!said.starts_with("0 passed"), "{block}\nhas no test");
+                    ran += 1;
+                }
+                "yaml wrong" => refused = Some(exits(&mixer("validate", documents().path()), 3)),
+                "text" => says(&refused.take().unwrap(), block),
+                "console" => {
+                    for typing in block.split("$ mixer ").skip(1) {
+                        let (arguments, shown) = typing.split_once('\n').unwrap_or((typing, ""));
+                        let mut command = How::Tested.command("mixer");
+                        command
+                            .args(arguments.split_whitespace())
+                            .current_dir(&root)
+                            .stdin(Stdio::null());
+                        says(&exits(&command.output().unwrap(), 0), shown);
+                        typed += 1;
+                    }
+                }
+                _ => panic!("{page} has a block of {kind:?}, which nobody checks"),
+            }
+        }
+        assert!(
+            ran >= examples && typed >= commands,
+            "{page}: {ran}, {typed}"
+        );
+    }
+}
+
+#[test]
+fn a_trial_that_should_have_ended_is_pointed_at_and_goes_on() {
+    let policy = |until: &str| {
+        let text = format!(
+            "policy: a\nfor: always\nrules:\n  - deny: all\n    mode: shadow\n    until: {until}\n"
+        );
+        Documents::new([("a.yaml", text)])
+    };
+    let said = exits(&mixer("validate", policy("2020-02-29").path()), 0);
+    says(
+        &said,
+        "warning: in shadow until 2020-02-29, which has passed\nhelp: enforce it (`mode: enforce`), or move the date",
+    );
+    assert!(said.contains("a.yaml:6:12"), "{said}");
+    let said = exits(&mixer("validate", policy("9999-12-31").path()), 0);
+    assert!(!said.contains("warning"), "{said}");
 }
 
 #[test]

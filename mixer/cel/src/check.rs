@@ -61,6 +61,8 @@ pub(crate) struct Checker<'c> {
     /// Keys known to be there, if what was checked so far is true.
     pub(crate) established: Vec<Vec<String>>,
     scope: Vec<(String, Kind)>,
+    /// Parts checked so far.
+    checked: usize,
     depth: usize,
     /// The depth that was reached, definitions included.
     pub(crate) deepest: usize,
@@ -85,6 +87,7 @@ impl<'c> Checker<'c> {
             unguarded: Vec::new(),
             established: Vec::new(),
             scope: Vec::new(),
+            checked: 0,
             depth: 0,
             deepest: 0,
         }
@@ -98,6 +101,7 @@ impl<'c> Checker<'c> {
             AstKind::Ident(_) | AstKind::Select { .. } | AstKind::Index { .. }
         ));
         self.depth += steps;
+        self.checked += 1;
         self.deepest = self.deepest.max(self.depth);
         let known = self.established.len();
         let checked = match &ast.kind {
@@ -241,11 +245,11 @@ impl<'c> Checker<'c> {
                 sound = false;
                 continue;
             };
-            if !matches!(
+            let is_key = matches!(
                 key.kind,
                 Kind::Dyn | Kind::Bool | Kind::Int | Kind::Uint | Kind::String
-            ) && !self.names.unchecked
-            {
+            );
+            if !is_key && !self.names.unchecked {
                 let message = format!(
                     "a map's key may be a string, int, uint or bool; this is {}",
                     key.kind.a()
@@ -259,9 +263,10 @@ impl<'c> Checker<'c> {
                 sound = false;
                 continue;
             };
+            let key_kind = if is_key { key.kind } else { Kind::Dyn };
             kinds = Some(match kinds {
-                Some((keys, items)) => (keys.join(key.kind), items.join(item)),
-                None => (key.kind, item),
+                Some((keys, items)) => (keys.join(key_kind), items.join(item)),
+                None => (key_kind, item),
             });
             nodes.push((entry.optional, key.node, value.node));
         }

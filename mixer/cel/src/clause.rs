@@ -125,7 +125,7 @@ impl Clause {
 impl Compiler {
     /// What a condition says; types are not looked at.
     pub fn clause(&mut self, source: &str) -> Result<Clause, Vec<Problem>> {
-        let ast = crate::parse::parse(source)?;
+        let ast = self.parsed(source)?;
         Ok(clause(&ast, self.vocabulary()))
     }
 }

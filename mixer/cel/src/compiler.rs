@@ -8,6 +8,8 @@ use mixer_attributes::{AttributeId, Vocabulary};
 use crate::check::{Checker, Names, Typed};
 use crate::expression::Compiled;
 use crate::node::Definition;
+use crate::parse::Parser;
+use crate::tree::Ast;
 use crate::{
     Expression, Kind, Problem, ProblemKind, ReferenceId, References, Selector, Template, parse,
     selector, template,
@@ -30,6 +32,7 @@ pub struct Compiler {
     vocabulary: Vocabulary,
     names: Names,
     references: References,
+    parser: Parser,
 }
 
 impl Compiler {
@@ -39,6 +42,7 @@ impl Compiler {
             vocabulary,
             names: Names::default(),
             references: References::default(),
+            parser: Parser::default(),
         }
     }
 
@@ -108,7 +112,7 @@ impl Compiler {
 
     /// A `for`: selector attributes only, `==`, `in`, `startsWith`, `endsWith`, `&&`, `||`, or `always`.
     pub fn selector(&mut self, source: &str) -> Result<Selector, Vec<Problem>> {
-        selector::compile(&self.vocabulary, source)
+        selector::compile(&mut self.parser, &self.vocabulary, &self.names, source)
     }
 
     /// The number of a reference that something else than an expression reads (an index), for
@@ -122,6 +126,11 @@ impl Compiler {
         self.references
     }
 
+    /// The syntax tree alone.
+    pub(crate) fn parsed(&mut self, source: &str) -> Result<Ast, Vec<Problem>> {
+        parse::parse(&mut self.parser, source)
+    }
+
     /// Also how deep the tree is, definitions included.
     fn compile(
         &mut self,
@@ -129,11 +138,12 @@ impl Compiler {
         phase: Producer,
         expect: &Expect,
     ) -> Result<(Compiled, usize), Vec<Problem>> {
-        let ast = parse::parse(source)?;
+        let ast = self.parsed(source)?;
         let Self {
             vocabulary,
             names,
             references,
+            ..
         } = self;
         let mut checker = Checker::new(source, vocabulary, names, references, phase);
         let typed = checker.check(&ast);

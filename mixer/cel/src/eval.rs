@@ -39,10 +39,11 @@ impl<'a> Walk<'_, 'a> {
         match node {
             Node::Constant(value) => Ok(value.borrowed()),
             Node::Local(index) => Ok(local(names, *index).clone()),
-            Node::Variable(index, name) => self
-                .evaluation
-                .variable(*index)
-                .ok_or_else(|| EvalError::Unknown(name.clone())),
+            Node::Variable(index, name) => {
+                self.evaluation.touch_variable(*index, None);
+                let value = self.evaluation.variable(*index);
+                value.ok_or_else(|| EvalError::Unknown(name.clone()))
+            }
             Node::Attribute(read) => self.attribute(read),
             Node::Defined(definition) => self.defined(definition),
             Node::Key(read) => self.key(read),

@@ -21,6 +21,8 @@ pub struct Evaluation<'a> {
     seen_beyond: Vec<u64>,
     /// What was read that no expression names literally.
     others: BTreeMap<AttributeId, Others>,
+    /// The variables that were read, and the keys of those that are maps.
+    variables_read: BTreeSet<(usize, Option<Box<str>>)>,
     pub(crate) budget: Budget,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Evaluation<'a> {
             seen: [0; 4],
             seen_beyond,
             others,
+            variables_read: BTreeSet::new(),
             budget,
         }
     }
@@ -119,8 +122,20 @@ impl<'a> Evaluation<'a> {
             .collect()
     }
 
+    /// The variables read so far, each once, by their number; with the key where one was read off a map.
+    pub fn variables_read(&self) -> impl Iterator<Item = (usize, Option<&str>)> {
+        let read = self.variables_read.iter();
+        read.map(|(index, key)| (*index, key.as_deref()))
+    }
+
     pub(crate) fn variable(&self, index: usize) -> Option<Val<'a>> {
         self.variables.get(index).cloned().flatten()
+    }
+
+    pub(crate) fn touch_variable(&mut self, index: usize, key: Option<&str>) {
+        if index < self.variables.len() {
+            self.variables_read.insert((index, key.map(Box::from)));
+        }
     }
 
     /// Notes that a key was read that no expression names literally.

@@ -103,7 +103,17 @@ impl Expression {
     /// Its value for one request.
     pub fn evaluate<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> Result<Val<'a>, EvalError> {
         evaluation.budget = Budget::default();
+        self.evaluate_within(evaluation)
+    }
+
+    /// The same, within what is left of the budget. The value is one that can be written out: lists and maps share what they
+    /// hold, so that a few nested ones of two elements each would be beyond all bounds when they are written.
+    pub(crate) fn evaluate_within<'a>(
+        &'a self,
+        evaluation: &mut Evaluation<'a>,
+    ) -> Result<Val<'a>, EvalError> {
         let value = eval::evaluate(&self.0.node, evaluation)?;
+        value.written_out(&mut Budget::default())?;
         if !self.0.wanted.is_empty() && !self.0.wanted.contains(&value.type_name()) {
             let reason = format!("it is {}", value.type_name());
             return Err(EvalError::Invalid(self.0.wanted[0], reason.into()));

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod conversions;
+mod encoders;
 mod format;
 mod lists;
 mod math;
@@ -22,6 +23,7 @@ use crate::{EvalError, Kind, Val};
 
 pub(crate) use arithmetic::{arithmetic, negate};
 pub(crate) use conversions::text_of;
+pub(crate) use encoders::{base64, from_base64};
 pub(crate) use network::{parse_cidr, parse_ip};
 pub(crate) use times::{parse_duration, parse_timestamp};
 
@@ -94,7 +96,15 @@ impl Function {
         self.0.signatures
     }
 
+    /// Text and bytes among the arguments are paid for here: most functions read all of them.
     pub(crate) fn call<'a>(self, args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
+        for arg in &*args {
+            match arg {
+                Val::String(text) => budget.read(text.len())?,
+                Val::Bytes(bytes) => budget.read(bytes.len())?,
+                _ => {}
+            }
+        }
         (self.0.run)(args, budget)
     }
 }
@@ -106,7 +116,7 @@ impl fmt::Debug for Function {
 }
 
 fn definitions() -> impl Iterator<Item = &'static Definition> {
-    let tables: [&'static [Definition]; 8] = [
+    let tables: [&'static [Definition]; 9] = [
         conversions::TABLE,
         strings::TABLE,
         times::TABLE,
@@ -115,6 +125,7 @@ fn definitions() -> impl Iterator<Item = &'static Definition> {
         format::TABLE,
         math::TABLE,
         lists::TABLE,
+        encoders::TABLE,
     ];
     tables.into_iter().flatten()
 }

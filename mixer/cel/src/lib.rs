@@ -8,6 +8,7 @@
 //! types and no positions, and is not used here.
 
 mod budget;
+pub mod cases;
 mod check;
 mod clause;
 mod compare;
@@ -19,6 +20,7 @@ mod expression;
 mod functions;
 mod kind;
 mod node;
+mod outline;
 mod parse;
 mod pattern;
 mod reference;
@@ -33,6 +35,7 @@ pub use error::{EvalError, Problem, ProblemKind};
 pub use evaluation::Evaluation;
 pub use expression::{Expression, Read, UnguardedKey};
 pub use kind::Kind;
+pub use outline::{Outline, Shape};
 pub use reference::{Reference, ReferenceId, References};
 pub use selector::Selector;
 pub use template::Template;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mixer_attributes::AttributeId;
 
 use crate::functions::Function;
+use crate::pattern::Pattern;
 use crate::{Read, ReferenceId, Val};
 
 /// One step of an evaluation.
@@ -89,7 +90,7 @@ pub(crate) enum TextTest {
     StartsWith(Box<str>),
     EndsWith(Box<str>),
     Contains(Box<str>),
-    Matches(Box<regex::Regex>),
+    Matches(Box<Pattern>),
 }
 
 /// An attribute of the request.
@@ -135,6 +136,8 @@ pub(crate) struct Loop {
     pub(crate) kind: LoopKind,
     /// Two names are bound: index and element, or key and value.
     pub(crate) pairs: bool,
+    /// What one turn costs.
+    pub(crate) steps: usize,
     /// What `map`, `filter` and the transforms test first.
     pub(crate) filter: Option<Node>,
     /// What is tested, or gives the element.

@@ -1,20 +1,21 @@
 //! Text to syntax tree, behind a guard.
 //!
 //! The grammar is the `cel` crate's parser. It recurses once per operator of a chain, so three kilobytes of `1+1+..` overflow
-//! the stack of a server thread, which aborts the process: here it runs on a thread of its own with a large stack, on texts
+//! the stack of a server thread, which aborts the process: here it runs on a [`Parser`]'s thread with a large stack, on texts
 //! whose length, nesting and chains were bounded first, and what leaves that thread is a tree of our own of bounded size and
 //! depth. Macros stay calls: the checker gives them better messages and better code than an expansion would.
 
 mod convert;
+mod parser;
 pub(crate) mod tokens;
-
-use std::thread;
 
 use cel::Env;
 use cel::parser::ParseErrors;
 
 use crate::tree::Ast;
 use crate::{Problem, ProblemKind};
+
+pub(crate) use parser::Parser;
 
 /// Bytes an expression may have.
 pub(crate) const SOURCE: usize = 16 * 1024;
@@ -25,8 +26,8 @@ pub(crate) const DEPTH: usize = 128;
 
 const STACK: usize = 64 * 1024 * 1024;
 
-/// Parses one expression.
-pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Problem>> {
+/// Parses one expression on `parser`'s thread.
+pub(crate) fn parse(parser: &mut Parser, source: &str) -> Result<Ast, Vec<Problem>> {
     let whole = 0..source.len();
     if source.len() > SOURCE {
         return Err(vec![
@@ -45,29 +46,13 @@ pub(crate) fn parse(source: &str) -> Result<Ast, Vec<Problem>> {
         return Err(vec![problem(whole, "the expression is empty".to_owned())]);
     }
     tokens::bounded(source, &tokens).map_err(|problem| vec![problem])?;
-    let parsed = thread::scope(|scope| {
-        let parser = thread::Builder::new()
-            .name("cel-parser".to_owned())
-            .stack_size(STACK);
-        parser
-            .spawn_scoped(scope, || parse_here(source, &tokens))
-            .map(thread::ScopedJoinHandle::join)
-    });
-    match parsed {
-        Ok(Ok(result)) => result.map_err(|problem| vec![problem]),
-        Ok(Err(_panic)) => Err(vec![problem(
-            whole,
-            "the parser failed on this expression".to_owned(),
-        )]),
-        Err(error) => Err(vec![problem(
-            whole,
-            format!("no thread to parse on: {error}"),
-        )]),
-    }
+    parser
+        .parse(source, tokens)
+        .map_err(|problem| vec![problem])
 }
 
-fn parse_here(source: &str, tokens: &[tokens::Token]) -> Result<Ast, Problem> {
-    let parser = Env::default()
+fn parse_here(env: &Env, source: &str, tokens: &[tokens::Token]) -> Result<Ast, Problem> {
+    let parser = env
         .parser()
         .max_recursion_depth(DEPTH as u16)
         .enable_optional_syntax(true)

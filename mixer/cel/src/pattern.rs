@@ -8,28 +8,55 @@ use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-/// Bytes a compiled pattern may take.
-const SIZE: usize = 1024 * 1024;
+/// Bytes a compiled pattern may take, and how many 64ths of a step one byte of a text then costs. A pattern is searched in
+/// time proportional to its size in the worst case; small ones rarely come near it.
+const SIZES: [(usize, usize); 4] = [
+    (16 * 1024, 1),
+    (64 * 1024, 4),
+    (256 * 1024, 16),
+    (1024 * 1024, 64),
+];
 
-/// Compiles a pattern; the error is one sentence.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    let translated = translate(pattern)?;
-    let built = RegexBuilder::new(&translated)
-        .size_limit(SIZE)
-        .dfa_size_limit(SIZE)
-        .nest_limit(128)
-        .build();
-    built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the pattern is too large when compiled".to_owned(),
-        regex::Error::Syntax(text) => {
-            let reason = text.lines().last().unwrap_or("it cannot be read");
-            format!(
-                "not a regular expression: {}",
-                reason.trim_start_matches("error: ")
-            )
+/// A compiled pattern.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    regex: Regex,
+    weight: usize,
+}
+
+impl Pattern {
+    /// Compiles a pattern; the error is one sentence.
+    pub(crate) fn compile(pattern: &str) -> Result<Self, String> {
+        let translated = translate(pattern)?;
+        for (size, weight) in SIZES {
+            let built = RegexBuilder::new(&translated)
+                .size_limit(size)
+                .dfa_size_limit(SIZES[SIZES.len() - 1].0)
+                .nest_limit(128)
+                .build();
+            match built {
+                Ok(regex) => return Ok(Self { regex, weight }),
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(regex::Error::Syntax(text)) => {
+                    let reason = text.lines().last().unwrap_or("it cannot be read");
+                    let reason = reason.trim_start_matches("error: ");
+                    return Err(format!("not a regular expression: {reason}"));
+                }
+                Err(_) => return Err("not a regular expression".to_owned()),
+            }
         }
-        _ => "not a regular expression".to_owned(),
-    })
+        Err("the pattern is too large when compiled".to_owned())
+    }
+
+    /// What looking for it in `text` costs.
+    pub(crate) fn steps(&self, text: &str) -> usize {
+        text.len().saturating_mul(self.weight) / 64
+    }
+
+    /// Whether it is found in `text`.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
 }
 
 fn translate(pattern: &str) -> Result<String, String> {
@@ -139,8 +166,10 @@ mod tests {
             (r"^\<a\>$", "<a>", true),
             (r"^.$", "\u{1f600}", true),
         ] {
-            match compile(pattern) {
-                Ok(regex) => assert_eq!(regex.is_match(text), matches, "{pattern} on {text:?}"),
+            match Pattern::compile(pattern) {
+                Ok(compiled) => {
+                    assert_eq!(compiled.matches(text), matches, "{pattern} on {text:?}")
+                }
                 Err(error) => assert!(pattern.contains("\\u"), "{pattern}: {error}"),
             }
         }
@@ -156,7 +185,7 @@ mod tests {
             r"(?=a)",
             r"[z-a]",
         ] {
-            assert!(compile(pattern).is_err(), "{pattern}");
+            assert!(Pattern::compile(pattern).is_err(), "{pattern}");
         }
     }
 }

@@ -7,9 +7,11 @@
 use mixer_attributes::vocabulary::SELECTORS;
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, Vocabulary};
 
-use crate::parse;
+use crate::check::Names;
+use crate::node::Node;
+use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
-use crate::{Problem, ProblemKind};
+use crate::{Problem, ProblemKind, Val};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,13 +181,19 @@ impl Field {
     }
 }
 
-pub(crate) fn compile(vocabulary: &Vocabulary, source: &str) -> Result<Selector, Vec<Problem>> {
+pub(crate) fn compile(
+    parser: &mut Parser,
+    vocabulary: &Vocabulary,
+    names: &Names,
+    source: &str,
+) -> Result<Selector, Vec<Problem>> {
     if source.trim() == "always" {
         return Ok(Selector::always());
     }
-    let ast = parse::parse(source)?;
+    let ast = parse::parse(parser, source)?;
     let mut reader = Reader {
         vocabulary,
+        names,
         source,
         problems: Vec::new(),
     };
@@ -198,6 +206,7 @@ pub(crate) fn compile(vocabulary: &Vocabulary, source: &str) -> Result<Selector,
 
 struct Reader<'r> {
     vocabulary: &'r Vocabulary,
+    names: &'r Names,
     source: &'r str,
     problems: Vec<Problem>,
 }
@@ -218,17 +227,23 @@ impl Reader<'_> {
             }
             AstKind::Binary(Operator::In, sides) => {
                 let field = self.field(&sides[0]);
-                let AstKind::List(elements) = &sides[1].kind else {
-                    return self.problem(
-                        &sides[1],
-                        "`for` compares with a list of literal strings",
-                        None,
-                    );
+                let texts: Vec<_> = match (&sides[1].kind, self.constant(&sides[1])) {
+                    (AstKind::List(elements), _) => elements
+                        .iter()
+                        .map(|element| self.literal(&element.value))
+                        .collect(),
+                    (_, Some(Val::List(list))) => list
+                        .iter()
+                        .map(|item| item.as_str().map(str::to_owned))
+                        .collect(),
+                    _ => {
+                        return self.problem(
+                            &sides[1],
+                            "`for` compares with a list of literal strings, or an attribute that is one",
+                            None,
+                        );
+                    }
                 };
-                let texts: Vec<_> = elements
-                    .iter()
-                    .map(|element| self.literal(&element.value))
-                    .collect();
                 let mut texts: Vec<String> = texts.into_iter().collect::<Option<_>>()?;
                 texts.sort();
                 texts.dedup();
@@ -270,9 +285,20 @@ impl Reader<'_> {
     }
 
     fn literal(&mut self, ast: &Ast) -> Option<String> {
-        match ast.as_text() {
-            Some(text) => Some(text.to_owned()),
-            None => self.problem(ast, "`for` compares with literal strings", None),
+        match (ast.as_text(), self.constant(ast)) {
+            (Some(text), _) => Some(text.to_owned()),
+            (None, Some(Val::String(text))) => Some(text.to_string()),
+            _ => self.problem(ast, "`for` compares with literal strings", None),
+        }
+    }
+
+    /// The value of an attribute that is a constant.
+    fn constant(&self, ast: &Ast) -> Option<&Val<'static>> {
+        let (name, _) = crate::check::dotted(ast).filter(|(_, optional)| !optional)?;
+        let attribute = self.vocabulary.by_name(&name)?;
+        match &self.names.definitions.get(&attribute.id)?.node {
+            Node::Constant(value) => Some(value),
+            _ => None,
         }
     }
 

@@ -2,7 +2,8 @@
 
 use mixer_attributes::vocabulary::Producer;
 
-use crate::parse::tokens;
+use crate::budget::Budget;
+use crate::parse::{SOURCE, tokens};
 use crate::{Compiler, Evaluation, Expect, Expression, Problem, ProblemKind, Read};
 
 /// A compiled template. What is absent or cannot be evaluated renders as `-`.
@@ -25,6 +26,23 @@ impl Template {
         &self.source
     }
 
+    /// Its text, when there is no expression in it.
+    pub fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(literal)] => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// Its expression, when there is nothing else in it.
+    pub fn sole(&self) -> Option<&Expression> {
+        match self.parts.as_slice() {
+            [Part::Value(_, expression)] => Some(expression),
+            _ => None,
+        }
+    }
+
     /// Every read in it.
     pub fn reads(&self) -> Vec<Read> {
         let mut reads = Vec::new();
@@ -42,13 +60,22 @@ impl Template {
     /// The text for one request.
     pub fn render<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> String {
         let mut text = String::with_capacity(self.source.len());
+        // One budget for all of it: a template has room for many expressions.
+        evaluation.budget = Budget::default();
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Value(_, expression) => match expression.evaluate(evaluation) {
-                    Ok(value) => text.push_str(&value.to_text()),
-                    Err(_) => text.push('-'),
-                },
+                Part::Value(_, expression) => {
+                    let value = expression
+                        .evaluate_within(evaluation)
+                        .map(|value| value.to_text());
+                    match value {
+                        Ok(value) if evaluation.budget.build(value.len()).is_ok() => {
+                            text.push_str(&value);
+                        }
+                        Ok(_) | Err(_) => text.push('-'),
+                    }
+                }
             }
         }
         text
@@ -60,6 +87,18 @@ pub(crate) fn compile(
     source: &str,
     phase: Producer,
 ) -> Result<Template, Vec<Problem>> {
+    if source.len() > SOURCE {
+        return Err(vec![Problem {
+            kind: ProblemKind::Limit,
+            span: 0..source.len(),
+            message: format!(
+                "a template may have {SOURCE} bytes, this one has {}",
+                source.len()
+            ),
+            help: None,
+            replacement: None,
+        }]);
+    }
     let mut parts = Vec::new();
     let mut problems = Vec::new();
     let mut literal = String::new();
@@ -86,8 +125,8 @@ pub(crate) fn compile(
             continue;
         }
         let start = at + 1;
-        match closing(&source[start..]) {
-            Ok(length) => {
+        match tokens::closing(&source[start..]) {
+            Ok(Some(length)) => {
                 if !literal.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut literal)));
                 }
@@ -100,14 +139,22 @@ pub(crate) fn compile(
                 }
                 at = start + length + 1;
             }
-            Err(message) => {
-                let help = Some("`{{` is a brace in the text".to_owned());
+            Ok(None) => {
                 problems.push(Problem {
                     kind: ProblemKind::Template,
                     span: at..at + 1,
-                    message,
-                    help,
+                    message: "`{` is never closed".to_owned(),
+                    help: Some("`{{` is a brace in the text".to_owned()),
                     replacement: None,
+                });
+                return Err(problems);
+            }
+            Err(problem) => {
+                let help = "`{{` is a brace in the text".to_owned();
+                problems.push(Problem {
+                    span: problem.span.start + start..problem.span.end + start,
+                    help: problem.help.or(Some(help)),
+                    ..problem
                 });
                 return Err(problems);
             }
@@ -125,21 +172,4 @@ pub(crate) fn compile(
     } else {
         Err(problems)
     }
-}
-
-/// How long the expression at the start of `rest` is: up to the brace that closes it.
-fn closing(rest: &str) -> Result<usize, String> {
-    // Whatever follows the expression need not be CEL: each `}` is tried in turn, and the first before which brackets and
-    // strings are complete is the one.
-    let mut problem = "`{` is never closed".to_owned();
-    for (at, _) in rest.match_indices('}') {
-        match tokens::tokens(&rest[..at]) {
-            Ok(_) => return Ok(at),
-            Err(found) => problem = found.message,
-        }
-        if at > crate::parse::SOURCE {
-            break;
-        }
-    }
-    Err(problem)
 }

@@ -5,6 +5,7 @@
 
 mod convert;
 mod list;
+mod literal;
 mod map;
 mod text;
 
@@ -12,6 +13,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mixer_attributes::{Duration, Dynamic, Timestamp, Value};
+
+use crate::EvalError;
+use crate::budget::Budget;
 
 pub use list::List;
 pub(crate) use map::Looked;
@@ -113,6 +117,28 @@ impl<'a> Val<'a> {
             },
             Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) => self.to_text(),
             other => format!("a {}", other.type_name()),
+        }
+    }
+
+    /// Takes what writing out all it holds would.
+    pub(crate) fn written_out(&self, budget: &mut Budget) -> Result<(), EvalError> {
+        match self {
+            Val::String(text) => budget.build(text.len()),
+            Val::Bytes(bytes) => budget.build(bytes.len()),
+            Val::Optional(Some(value)) => value.written_out(budget),
+            Val::List(list) => {
+                budget.step(list.len())?;
+                list.iter().try_for_each(|item| item.written_out(budget))
+            }
+            Val::Map(map) => map.looked().into_iter().try_for_each(|(key, looked)| {
+                budget.step(1)?;
+                key.written_out(budget)?;
+                match looked {
+                    Looked::Found(value) => value.written_out(budget),
+                    Looked::Absent | Looked::Ambiguous => Ok(()),
+                }
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -539,3 +539,52 @@ fn what_an_index_consults_is_referenced() {
     ];
     assert_eq!(read, wanted);
 }
+
+/// What is shown of a value is an expression for it.
+#[test]
+fn literals_mean_the_value_they_show() {
+    let value = |source: &str| {
+        let mut compiler = Compiler::new(Vocabulary::new());
+        let expression = compiler
+            .expression(source, Producer::Check, Expect::Any)
+            .unwrap_or_else(|problems| panic!("{source}: {problems:?}"));
+        let references = compiler.finish();
+        let bag = AttributeBag::new();
+        expression
+            .evaluate(&mut Evaluation::new(&bag, &references))
+            .map(|value| value.to_literal())
+            .unwrap_or_else(|error| panic!("{source}: {error}"))
+    };
+    for source in [
+        "null",
+        "true",
+        "-9223372036854775808",
+        "18446744073709551615u",
+        "1.0",
+        "-0.0",
+        "1e+300",
+        "double('NaN')",
+        r#"'a"\\\n\r\t\u0000\u007f\u202e\u200b\u00fc'"#,
+        r"b'\x00\xff\'\\a'",
+        "timestamp('2009-02-13T23:31:30.5Z')",
+        "duration('-1.5s')",
+        "ip('fe80::1')",
+        "cidr('10.0.0.0/8')",
+        "int",
+        "type(duration('1s'))",
+        "[1, 'a', [2u]]",
+        "{'a': 1, 2: {true: null}}",
+        "optional.of([1])",
+        "optional.none()",
+        "[]",
+        "{}",
+    ] {
+        let shown = value(source);
+        assert_eq!(value(&shown), shown, "{source}");
+    }
+    assert_eq!(value("'a' + '\\n'"), r#""a\n""#);
+    assert_eq!(
+        value("[1u, 2.0, duration('90s')]"),
+        r#"[1u, 2.0, duration("90s")]"#
+    );
+}

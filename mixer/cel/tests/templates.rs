@@ -68,3 +68,44 @@ fn reads_and_problems_have_their_place_in_the_text() {
         );
     }
 }
+
+/// Many braces, many expressions, many bytes: refused at load, or rendered within bounds.
+#[test]
+fn hostile_templates_are_bounded() {
+    let problem = |source: &str| {
+        let mut compiler = Compiler::new(Vocabulary::new());
+        let problems = compiler.template(source, Producer::Check).unwrap_err();
+        problems[0].message.clone()
+    };
+    assert_eq!(
+        problem(&"a".repeat(17_000)),
+        "a template may have 16384 bytes, this one has 17000"
+    );
+    let never = "the string is never closed";
+    assert_eq!(problem(&format!("{{'{}", "}".repeat(16_000))), never);
+    assert_eq!(problem(&format!("{{{}'", "[]".repeat(8_000))), never);
+    assert_eq!(
+        problem(&"{ ".repeat(8_000)),
+        "brackets are nested deeper than 96"
+    );
+    assert_eq!(problem(&"} ".repeat(8_000)), "`}` closes nothing");
+    let bag = AttributeBag::new();
+    let rendered = |source: &str| {
+        let (template, references) = template(source).unwrap();
+        template.render(&mut Evaluation::new(&bag, &references))
+    };
+    assert_eq!(rendered(&"{{".repeat(8_000)), "{".repeat(8_000));
+    let hundred = "{'a'.replace('a', 'aaaaaaaaaa').replace('a', 'aaaaaaaaaa')}";
+    let text = rendered(&hundred.repeat(250));
+    assert_eq!(text, "a".repeat(25_000));
+    let many = hundred.replace(")}", &")".repeat(1)).replace(
+        ".replace('a', 'aaaaaaaaaa').replace('a', 'aaaaaaaaaa')",
+        &".replace('a', 'aaaaaaaaaa')".repeat(5),
+    );
+    let text = rendered(&format!("{many}}}").repeat(80));
+    assert!(
+        text.ends_with("-"),
+        "what is over the budget is not rendered"
+    );
+    assert!(text.len() < 1024 * 1024, "{}", text.len());
+}

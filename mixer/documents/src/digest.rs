@@ -13,9 +13,10 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use self::canon::Canon;
+use crate::reply::Part;
 use crate::{
     AdapterDocument, Algorithm, At, LeaseLimit, Mesh, MetricKind, Otherwise, Policy, Quota,
-    QuotaOnError, Rule, Telemetry,
+    QuotaOnError, Reply, Rule, Telemetry,
 };
 
 type Digest = [u8; 32];
@@ -136,6 +137,7 @@ impl Known {
             at,
             guard,
             mode,
+            until: _,
             selector,
             rules,
             otherwise,
@@ -154,9 +156,12 @@ impl Known {
         match otherwise {
             None => canon.tag(0),
             Some(Otherwise::Allow { .. }) => canon.tag(1),
-            Some(Otherwise::Deny { sentence, .. }) => {
+            Some(Otherwise::Deny {
+                sentence, reply, ..
+            }) => {
                 canon.tag(2);
                 canon.text(sentence);
+                canon.reply(reply);
             }
         }
         canon.each(rules, Canon::rule);
@@ -220,10 +225,40 @@ impl Canon<'_> {
             canon.each(&ask.with, Canon::expression);
         });
         self.tag(rule.on_error as u8);
-        self.number(rule.status.into());
-        self.maybe(rule.location.as_ref(), Canon::template);
-        self.maybe(rule.message.as_ref(), Canon::template);
+        self.reply(&rule.reply);
         self.tag(rule.mode as u8);
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        self.number(reply.status.into());
+        self.tag(reply.grpc);
+        self.maybe(reply.location.as_ref(), Canon::template);
+        self.maybe(reply.message.as_ref(), Canon::template);
+        self.each(&reply.headers, |canon, (name, value)| {
+            canon.text(name);
+            canon.template(value);
+        });
+        self.maybe(reply.body.as_ref(), |canon, body| {
+            canon.text(&body.content_type);
+            canon.each(&body.parts, |canon, part| match part {
+                Part::Fixed(fixed) => {
+                    canon.tag(0);
+                    canon.text(fixed);
+                }
+                Part::Text(template) => {
+                    canon.tag(1);
+                    canon.template(template);
+                }
+                Part::JsonText(template) => {
+                    canon.tag(2);
+                    canon.template(template);
+                }
+                Part::JsonValue(expression) => {
+                    canon.tag(3);
+                    canon.expression(expression);
+                }
+            });
+        });
     }
 
     fn quota(&mut self, quota: &Quota) {
@@ -263,6 +298,7 @@ impl Canon<'_> {
             }
         }
         self.tag(quota.mode as u8);
+        self.reply(&quota.reply);
     }
 }
 

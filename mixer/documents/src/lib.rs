@@ -18,6 +18,7 @@ mod mesh;
 mod policy;
 mod quota;
 mod reads;
+mod reply;
 mod scalar;
 mod scope;
 mod service;
@@ -26,6 +27,7 @@ mod sources;
 mod suggest;
 mod telemetry;
 mod testcase;
+mod until;
 mod watch;
 mod yaml;
 
@@ -40,6 +42,7 @@ pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
 };
 pub use quota::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
+pub use reply::{Body, Reply};
 pub use scope::{Applicable, Scope};
 pub use service::{Endpoint, Protocol, Service};
 pub use set::PolicySet;
@@ -47,4 +50,5 @@ pub use sources::{FileId, Sources, Span};
 pub use suggest::nearest;
 pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 pub use testcase::{Expectation, GivenAnswer, Test, TestKind};
+pub use until::Until;
 pub use watch::Watcher;

@@ -2,11 +2,13 @@
 
 mod adapter;
 mod attributes;
+mod constant;
 mod document;
 mod given;
 mod mesh;
 mod policy;
 mod quota;
+mod reply;
 mod request;
 mod rule;
 mod service;
@@ -115,7 +117,10 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
     // Who is told why a request was denied may depend on it.
     compiler.reference(vocabulary::SOURCE_PRINCIPAL, None);
     let references = compiler.finish();
+    let names = services.iter().enumerate();
+    let by_name = names.map(|(at, service)| (service.name.clone(), at));
     Ok(PolicySet {
+        by_name: by_name.collect(),
         mesh,
         policies,
         adapters,

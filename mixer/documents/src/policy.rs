@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mixer_cel::{EvalError, Evaluation, Expression, Selector, Template};
+use mixer_cel::{EvalError, Evaluation, Expression, Selector};
 
-use crate::{Quota, Span, Test};
+use crate::{Quota, Reply, Span, Test, Until};
 
 /// A checked and compiled `policy`.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Policy {
     pub guard: bool,
     /// Whether it is enforced.
     pub mode: Mode,
+    /// How long it is meant to be in shadow.
+    pub until: Option<Until>,
     /// Which destinations it is about.
     pub selector: Selector,
     /// In document order.
@@ -97,16 +99,14 @@ pub struct Rule {
     pub ask: Option<AskAdapter>,
     /// When that adapter cannot be asked.
     pub on_error: OnError,
-    /// Status of a denial: 400 to 599, or a redirect with `location`. Default 403.
-    pub status: u16,
-    /// Target of a redirect.
-    pub location: Option<Template>,
-    /// What the caller is told; default the sentence.
-    pub message: Option<Template>,
+    /// What the caller is told when it denies.
+    pub reply: Reply,
     /// `absent: match`: a deny rule without a value is meant to match. It does in any case.
     pub absent_matches: bool,
     /// Whether it is enforced; a shadow policy's rules are all shadow.
     pub mode: Mode,
+    /// How long it is meant to be in shadow.
+    pub until: Option<Until>,
     /// Its conditions or inputs read `request.*`: it does not apply to services declared tcp.
     pub reads_request: bool,
     /// Its conditions or inputs read `request.path`.
@@ -145,6 +145,8 @@ pub enum Otherwise {
     Deny {
         /// The sentence.
         sentence: Arc<str>,
+        /// What the caller is told.
+        reply: Box<Reply>,
         /// Its place.
         span: Span,
     },

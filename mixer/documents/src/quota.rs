@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mixer_cel::Expression;
 
-use crate::{Condition, Mode, Span};
+use crate::{Condition, Mode, Reply, Span, Until};
 
 /// A checked and compiled quota.
 #[derive(Clone, Debug)]
@@ -34,6 +34,10 @@ pub struct Quota {
     pub on_error: QuotaOnError,
     /// Whether it is enforced.
     pub mode: Mode,
+    /// How long it is meant to be in shadow.
+    pub until: Option<Until>,
+    /// What a caller is told who is over the limit.
+    pub reply: Reply,
     /// It reads `request.*`: it does not apply to services declared tcp.
     pub reads_request: bool,
     /// It reads `request.path`.

@@ -3,7 +3,7 @@
 mod time;
 mod units;
 
-pub(crate) use time::timestamp;
+pub(crate) use time::{end_of_day, timestamp};
 pub(crate) use units::{limit, percent, span, span_text};
 
 use crate::diagnostics::Problems;

@@ -1,5 +1,6 @@
 //! The compiled set.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mixer_attributes::{AttributeBag, Value, Vocabulary, vocabulary};
@@ -33,9 +34,23 @@ pub struct PolicySet {
     /// Warnings, and the sources all spans point into.
     pub warnings: Diagnostics,
     pub(crate) applicability: Applicability,
+    /// Positions in `services` by name.
+    pub(crate) by_name: HashMap<Arc<str>, usize>,
 }
 
 impl PolicySet {
+    /// Sets `destination.namespace` as the document of `destination.service` says. Documents know where a service belongs;
+    /// its proxy may have been told otherwise, and policies would pass it by.
+    pub fn locate<'a>(&'a self, bag: &mut AttributeBag<'a>) {
+        let Some(Value::String(service)) = bag.value(vocabulary::DESTINATION_SERVICE) else {
+            return;
+        };
+        let declared = self.by_name.get(service).map(|at| &self.services[*at]);
+        if let Some(namespace) = declared.and_then(|service| service.namespace.as_deref()) {
+            bag.set(vocabulary::DESTINATION_NAMESPACE, Value::String(namespace));
+        }
+    }
+
     /// What applies to the request or destination that `bag` describes, by its selector attributes alone; without
     /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept; computing one asks only the
     /// documents that name its service or none.

@@ -1,6 +1,5 @@
 //! `mixer explain`: what a request would meet, rule by rule, with the values that were read.
 
-mod request;
 mod story;
 
 use std::path::PathBuf;
@@ -9,8 +8,8 @@ use std::sync::Arc;
 
 use mixer_runtime::Clock;
 
-use super::UNREADABLE;
 use super::loaded::Loaded;
+use super::{UNREADABLE, request};
 use crate::dispatch::{Dispatcher, side};
 
 /// Explains how a request would be decided.

@@ -111,6 +111,7 @@ impl<'a> Deciding<'a> {
             }
         };
         let (quota_id, on_error) = (quota.id.clone(), quota.on_error);
+        let told = self.tell(&quota.reply, &quota.sentence);
         Ok(Some(Charge {
             place,
             quota: quota_id,
@@ -120,6 +121,7 @@ impl<'a> Deciding<'a> {
             tier,
             on_error,
             shadow,
+            told,
         }))
     }
 

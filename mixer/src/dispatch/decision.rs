@@ -62,6 +62,10 @@ pub struct Decision {
     pub shadow: Vec<ShadowVerdict>,
     /// Headers to change when it passes.
     pub headers: Vec<HeaderOperation>,
+    /// Headers of the response when it is denied.
+    pub reply_headers: Vec<HeaderOperation>,
+    /// Body of the response when it is denied; `None`: the message.
+    pub body: Option<Body>,
     /// What it costs, when it passes.
     pub charges: Vec<Charge>,
     /// Everything that was read, and whether it was present.
@@ -92,6 +96,31 @@ pub struct HeaderOperation {
     pub value: Option<String>,
 }
 
+/// The body of a denial, for HTTP callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Body {
+    pub content_type: Arc<str>,
+    pub text: String,
+}
+
+/// What a caller is told who is denied, `mesh.denials` applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Status for HTTP callers.
+    pub http_status: u16,
+    /// grpc-status for gRPC callers.
+    pub grpc_status: u8,
+    /// `None`: that access is denied, and the decision's id.
+    pub message: Option<String>,
+    /// Target of a redirect.
+    pub location: Option<String>,
+    /// Headers of the response.
+    pub headers: Vec<HeaderOperation>,
+    /// Its body; `None`: the message.
+    pub body: Option<Body>,
+}
+
 /// What a request costs one quota.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Charge {
@@ -111,4 +140,6 @@ pub struct Charge {
     pub on_error: QuotaOnError,
     /// It never refuses, only says so.
     pub shadow: bool,
+    /// What the caller is told when it refuses.
+    pub told: Told,
 }

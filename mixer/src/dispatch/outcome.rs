@@ -247,6 +247,8 @@ fn plain(
         revision,
         shadow: Vec::new(),
         headers: Vec::new(),
+        reply_headers: Vec::new(),
+        body: None,
         charges: Vec::new(),
         referenced: Vec::new(),
         valid_for: None,

@@ -101,12 +101,7 @@ impl Dispatcher {
     }
 
     /// The denial (429) that `taken` makes of an allow, for askers that know no grants; the first refused charge names it.
-    pub fn refusal(
-        &self,
-        decision: &Decision,
-        taken: &[Taken],
-        bag: &AttributeBag<'_>,
-    ) -> Option<Decision> {
+    pub fn refusal(&self, decision: &Decision, taken: &[Taken]) -> Option<Decision> {
         let mut outcomes = decision.charges.iter().zip(taken);
         let (charge, taken) =
             outcomes.find(|(charge, taken)| !charge.shadow && taken.outcome == Outcome::Refused)?;
@@ -115,7 +110,6 @@ impl Dispatcher {
             decision,
             charge,
             taken.retry_after,
-            bag,
         ))
     }
 

@@ -6,3 +6,4 @@ mod holding;
 mod quotas;
 mod soundness;
 mod table;
+mod telling;

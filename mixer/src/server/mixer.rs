@@ -112,9 +112,10 @@ impl Service {
         let current = self.live.current();
         let set = &current.snapshot().set;
         let arena = Arena::new("attributes", &request.attributes).map_err(malformed)?;
-        let bag = arena
+        let mut bag = arena
             .bag("attributes", &set.vocabulary)
             .map_err(malformed)?;
+        set.locate(&mut bag);
         let (decision, taken) = if request.take {
             let rates: Vec<Rate<'_>> = request.rates.iter().map(rate).collect();
             current

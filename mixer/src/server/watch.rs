@@ -299,6 +299,7 @@ fn inbound_scope(inbound: &[v1::Attribute], current: &Current) -> Result<v1::Sco
     let arena = Arena::new("inbound", inbound)?;
     let mut bag = arena.bag("inbound", &current.snapshot().set.vocabulary)?;
     bag.set(vocabulary::CONTEXT_REPORTER, Value::String("destination"));
+    current.snapshot().set.locate(&mut bag);
     let service = match bag.value(vocabulary::DESTINATION_SERVICE) {
         Some(Value::String(service)) => service,
         _ => "",

@@ -95,7 +95,7 @@ type: list
 config: { entries: ["10.0.0.0/8"] }
 "#;
     let asking = PRODUCTS.to_owned()
-        + "  - deny: blocked\n    ask: blocklist\n    with: { value: source.ip }\n";
+        + "  - deny: blocked\n    ask: blocklist\n    with: { value: source.ip }\n    mode: shadow\n    until: 2099-12-31\n    body: { no: \"{source.port}\", ip: \"{source.ip}\" }\n    headers: { x-a: \"{source.ip}\" }\n";
     let mut mesh = Mesh::new(&[
         ("a.yaml", list),
         ("products.yaml", &asking),
@@ -130,6 +130,16 @@ config: { entries: ["10.0.0.0/8"] }
     assert_eq!(
         dump["documents"]["policies"][0]["rules"][1]["ask"],
         "blocklist"
+    );
+    let blocked = &dump["documents"]["policies"][0]["rules"][1];
+    assert_eq!(blocked["until"], "2099-12-31");
+    assert_eq!(
+        blocked["reply"],
+        serde_json::json!({
+            "status": 403, "grpc": 7, "location": null, "message": null,
+            "headers": { "x-a": "{source.ip}" },
+            "body": { "content_type": "application/json", "text": r#"{"no":"{source.port}","ip":"{source.ip}"}"# },
+        })
     );
     assert_eq!(dump["adapters"][0]["name"], "blocklist");
     assert_eq!(dump["subscribers"][0]["client"], "proxy-7");

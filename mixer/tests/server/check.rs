@@ -63,6 +63,37 @@ async fn a_denial_is_an_answer_and_carries_what_proxies_need() {
 }
 
 #[tokio::test]
+async fn a_service_belongs_to_the_namespace_that_its_document_names() {
+    let service = format!("{SERVICE}namespace: vault\n");
+    let policy = r#"
+policy: vault
+for: destination.namespace == "vault"
+rules:
+  - deny: nobody enters the vault
+    when: destination.namespace == "vault"
+"#;
+    let mut mesh = Mesh::new(&[("vault.yaml", policy), ("service.yaml", &service)]).await;
+    let mut states = mesh
+        .client
+        .watch(watch_products("p"))
+        .await
+        .unwrap()
+        .into_inner();
+    let inbound = states.message().await.unwrap().unwrap().inbound.unwrap();
+    assert!(inbound.rules);
+    // The proxy was told otherwise, or nothing.
+    let otherwise = request_from("shop");
+    let mut nothing = otherwise.clone();
+    nothing.retain(|attribute| attribute.id != u32::from(v::DESTINATION_NAMESPACE.number()));
+    assert!(nothing.len() < otherwise.len());
+    for request in [otherwise, nothing] {
+        let decision = mesh.check(request).await;
+        assert_eq!(decision.verdict(), v1::Verdict::Deny);
+        assert_eq!(decision.revision, inbound.revision);
+    }
+}
+
+#[tokio::test]
 async fn decisions_carry_the_revision_that_watch_announces() {
     let mut mesh = Mesh::new(&[("products.yaml", PRODUCTS), ("service.yaml", SERVICE)]).await;
     let mut states = mesh

@@ -12,14 +12,20 @@ use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
 use crate::flag::Flag;
+use crate::headers::strip_identity;
 use crate::pool::Lease;
 
 /// A request's body, to the server.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    /// With the count of its bytes.
-    Streaming(Incoming, Rc<Cell<u64>>),
+    Streaming {
+        body: Incoming,
+        /// The count of its bytes.
+        count: Rc<Cell<u64>>,
+        /// Its trailers may claim no identity.
+        strangers: bool,
+    },
 }
 
 impl Body for RequestBody {
@@ -30,14 +36,21 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let RequestBody::Streaming(body, count) = self.get_mut() else {
+        let RequestBody::Streaming {
+            body,
+            count,
+            strangers,
+        } = self.get_mut()
+        else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            count.set(count.get() + data.len() as u64);
+        let mut frame = ready!(Pin::new(body).poll_frame(context));
+        if let Some(Ok(frame)) = &mut frame {
+            if let Some(data) = frame.data_ref() {
+                count.set(count.get() + data.len() as u64);
+            } else if *strangers && let Some(trailers) = frame.trailers_mut() {
+                strip_identity(trailers);
+            }
         }
         Poll::Ready(frame)
     }
@@ -45,14 +58,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
-            RequestBody::Streaming(body, _) => body.is_end_stream(),
+            RequestBody::Streaming { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Streaming(body, _) => body.size_hint(),
+            RequestBody::Streaming { body, .. } => body.size_hint(),
         }
     }
 }

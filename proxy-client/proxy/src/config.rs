@@ -123,7 +123,7 @@ impl Config {
         problems
     }
 
-    /// `destination.namespace` of the own service.
+    /// `destination.namespace` of the own service, where no document says it.
     pub(crate) fn own_namespace(&self) -> Option<&str> {
         self.namespace
             .as_deref()

@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, StatusCode};
 use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value, standard};
 use mixer_client::{Answer, At, Failure, StandardSample, TraceContext, Verdict};
+use mixer_documents::Service;
 use mixer_runtime::Instant;
 
 use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter};
@@ -43,8 +44,8 @@ impl Protocol {
 /// Where a request goes, for attributes and labels.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
-    /// The service this proxy stands before.
-    Own,
+    /// The service this proxy stands before, with its document, if there is one.
+    Own(Option<Arc<Service>>),
     /// Another service of the mesh.
     Service(Arc<Upstream>),
     /// A host no service names.
@@ -55,7 +56,7 @@ impl Destination {
     /// `destination.service`.
     pub(crate) fn name<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
         match self {
-            Destination::Own => config.service.as_deref(),
+            Destination::Own(_) => config.service.as_deref(),
             Destination::Service(upstream) => Some(&upstream.service.name),
             Destination::Outside => None,
         }
@@ -73,6 +74,8 @@ pub(crate) struct Exchange {
     pub(crate) status: u16,
     pub(crate) grpc_status: Option<u16>,
     pub(crate) flag: Flag,
+    /// The request's method is HEAD: what the proxy answers has no body.
+    pub(crate) head_only: bool,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
     /// `Scope::standard_metrics`.
@@ -111,6 +114,7 @@ impl Exchange {
             status: 0,
             grpc_status: None,
             flag: Flag::None,
+            head_only: false,
             request_bytes: connection.worker.no_bytes.clone(),
             response_bytes: 0,
             standard: true,
@@ -123,7 +127,13 @@ impl Exchange {
         let connection = &*self.connection;
         let shared = &connection.worker.shared;
         let (namespace, labels) = match &self.destination {
-            Destination::Own => (shared.config.own_namespace(), Some(&shared.config.labels)),
+            Destination::Own(document) => (
+                document
+                    .as_ref()
+                    .and_then(|document| document.namespace.as_deref())
+                    .or_else(|| shared.config.own_namespace()),
+                Some(&shared.config.labels),
+            ),
             Destination::Service(upstream) => (upstream.service.namespace.as_deref(), None),
             Destination::Outside => (None, None),
         };

@@ -4,6 +4,7 @@
 //! attributes are read, so that rules see what the server will see.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use mixer_client::HeaderOperation;
 
 /// What a malformed head is refused with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +27,6 @@ pub(crate) enum Malformed {
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -103,15 +103,46 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes off what only the mesh may say about a caller.
+/// Takes off what only the mesh may say about a caller, headers or trailers.
 pub(crate) fn strip_identity(headers: &mut HeaderMap) {
-    headers.remove(X_FORWARDED_CLIENT_CERT);
-    while let Some(name) = headers
-        .keys()
-        .find(|name| name.as_str().starts_with("x-mixer-"))
-        .cloned()
-    {
+    while let Some(name) = headers.keys().find(|name| is_identity(name)).cloned() {
         headers.remove(name);
+    }
+}
+
+/// Whether a name claims an identity. `_` is as good as `-`: to applications that get headers as variables (CGI, WSGI) both
+/// are the same name.
+fn is_identity(name: &HeaderName) -> bool {
+    const FAMILY: &[u8] = b"x-mixer-";
+    const CERTIFICATE: &[u8] = b"x-forwarded-client-cert";
+    let same = |name: &[u8], other: &[u8]| {
+        name.len() == other.len()
+            && name
+                .iter()
+                .zip(other)
+                .all(|(byte, wanted)| byte == wanted || (*byte == b'_' && *wanted == b'-'))
+    };
+    let name = name.as_str().as_bytes();
+    same(name, CERTIFICATE)
+        || name
+            .get(..FAMILY.len())
+            .is_some_and(|start| same(start, FAMILY))
+}
+
+/// Changes headers as an answer says, those of one way.
+pub(crate) fn apply(operations: &[HeaderOperation], on_response: bool, headers: &mut HeaderMap) {
+    for operation in operations
+        .iter()
+        .filter(|operation| operation.on_response == on_response)
+    {
+        let Ok(name) = HeaderName::from_bytes(operation.name.as_bytes()) else {
+            continue;
+        };
+        match operation.value.as_deref().map(HeaderValue::from_str) {
+            Some(Ok(value)) => drop(headers.insert(name, value)),
+            Some(Err(_)) => {}
+            None => drop(headers.remove(name)),
+        }
     }
 }
 
@@ -270,11 +301,25 @@ mod tests {
         let mut headers = map(&[
             ("x-mixer-principal", "a"),
             ("x-mixer-b", "c"),
+            ("x_mixer_principal", "a"),
+            ("x_mixer-b", "a"),
             ("x-forwarded-client-cert", "By=x"),
+            ("x-forwarded_client_cert", "By=x"),
             ("x-mixed", "d"),
+            ("x_mixed_b", "d"),
+            ("x-mixer", "d"),
+            ("x-forwarded-client-certs", "d"),
+            ("x", "d"),
         ]);
         strip_identity(&mut headers);
-        assert_eq!(headers, map(&[("x-mixed", "d")]));
+        let kept = map(&[
+            ("x-mixed", "d"),
+            ("x_mixed_b", "d"),
+            ("x-mixer", "d"),
+            ("x-forwarded-client-certs", "d"),
+            ("x", "d"),
+        ]);
+        assert_eq!(headers, kept);
     }
 
     #[test]

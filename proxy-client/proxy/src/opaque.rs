@@ -22,7 +22,7 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
     let worker = connection.worker.clone();
     let shared = &worker.shared;
     let destination = match connection.at {
-        At::Inbound => Destination::Own,
+        At::Inbound => worker.own_destination(),
         At::Outbound => Destination::Outside,
     };
     let mut exchange = Exchange::begin(&connection, destination, Protocol::Tcp, shared.clock.now());

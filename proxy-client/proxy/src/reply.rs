@@ -1,7 +1,7 @@
 //! Answers the proxy gives itself: what a caller is told, in the form it understands.
 //!
-//! HTTP callers get a status and the message as text. gRPC callers get HTTP 200 with nothing but trailers, since gRPC libraries
-//! read no other status.
+//! HTTP callers get a status and the message as text, or the body that a rule says; those who asked with HEAD, only its headers.
+//! gRPC callers get HTTP 200 with nothing but trailers, since gRPC libraries read no other status.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use mixer_client::{Answer, Because, Failure};
+use mixer_client::{Answer, Because, Body, Failure, HeaderOperation};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::body::ResponseBody;
 use crate::exchange::{Exchange, Protocol};
 use crate::flag::Flag;
-use crate::headers::Malformed;
+use crate::headers::{Malformed, apply};
 
 /// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -30,6 +30,10 @@ pub(crate) struct Reply {
     pub(crate) flag: Flag,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) location: Option<Arc<str>>,
+    /// Headers of a denial, for callers of both kinds.
+    pub(crate) headers: Arc<[HeaderOperation]>,
+    /// Instead of the message, for HTTP callers.
+    pub(crate) body: Option<Arc<Body>>,
 }
 
 impl Reply {
@@ -46,6 +50,8 @@ impl Reply {
             flag,
             retry_after: None,
             location: None,
+            headers: Arc::default(),
+            body: None,
         }
     }
 
@@ -74,6 +80,8 @@ impl Reply {
             flag,
             retry_after: answer.retry_after,
             location: answer.location.clone(),
+            headers: answer.headers.clone(),
+            body: answer.body.clone(),
         }
     }
 
@@ -160,6 +168,8 @@ impl Reply {
         let grpc = exchange.protocol == Protocol::Grpc;
         let mut response = Response::new(());
         let headers = response.headers_mut();
+        // First, so that what the proxy says itself stands.
+        apply(&self.headers, true, headers);
         let text = if grpc {
             exchange.grpc_status = Some(self.grpc_status.into());
             headers.insert(
@@ -177,10 +187,11 @@ impl Reply {
             );
             Bytes::new()
         } else {
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("text/plain; charset=utf-8"),
-            );
+            let kind = self.body.as_ref().map(|body| &*body.content_type);
+            let kind = kind.and_then(|kind| HeaderValue::from_str(kind).ok());
+            let kind =
+                kind.unwrap_or_else(|| HeaderValue::from_static("text/plain; charset=utf-8"));
+            headers.insert(header::CONTENT_TYPE, kind);
             if let Some(location) = self
                 .location
                 .as_ref()
@@ -188,7 +199,10 @@ impl Reply {
             {
                 headers.insert(header::LOCATION, location);
             }
-            format!("{}\n", self.message).into()
+            match &self.body {
+                Some(body) => body.text.clone().into(),
+                None => format!("{}\n", self.message).into(),
+            }
         };
         if let Some(after) = self.retry_after {
             let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
@@ -202,6 +216,11 @@ impl Reply {
         if let Some(record) = &mut exchange.record {
             record.response_headers = response.headers().clone();
         }
+        let text = if exchange.head_only {
+            Bytes::new()
+        } else {
+            text
+        };
         response.map(|()| ResponseBody::text(text, exchange))
     }
 }

@@ -6,11 +6,10 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
@@ -48,10 +47,11 @@ pub(crate) async fn handle(
         Protocol::Http
     };
     let destination = match connection.at {
-        At::Inbound => Destination::Own,
+        At::Inbound => connection.worker.own_destination(),
         At::Outbound => Destination::Outside,
     };
     let mut exchange = Exchange::begin(&connection, destination, protocol, started);
+    exchange.head_only = request.method() == Method::HEAD;
     let caller = request
         .headers()
         .contains_key(header::UPGRADE)
@@ -85,7 +85,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if host.is_none() && authority.is_some() {
         return Err(Malformed::BadHost.into());
     }
-    if parts.uri.path() == "*" && parts.method != http::Method::OPTIONS {
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
         return Err(Reply::malformed(
             "only OPTIONS is about the server as a whole",
         ));
@@ -193,7 +193,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         if answer.verdict == Verdict::Deny {
             return Err(Reply::denied(answer));
         }
-        apply(&answer.headers, false, &mut parts.headers);
+        headers::apply(&answer.headers, false, &mut parts.headers);
     }
 
     if at == At::Inbound {
@@ -216,7 +216,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         RequestBody::Empty
     } else {
         exchange.request_bytes = Rc::default();
-        RequestBody::Streaming(body, exchange.request_bytes.clone())
+        RequestBody::Streaming {
+            body,
+            count: exchange.request_bytes.clone(),
+            strangers: at == At::Inbound,
+        }
     };
     let (mut response, lease) =
         forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
@@ -237,7 +241,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     };
     headers::strip_response(response.headers_mut());
     if let Some(answer) = &answer {
-        apply(&answer.headers, true, response.headers_mut());
+        headers::apply(&answer.headers, true, response.headers_mut());
     }
     exchange.status = response.status().as_u16();
     if exchange.protocol == Protocol::Grpc {
@@ -322,26 +326,6 @@ async fn ask(exchange: &Exchange, asking: Asking, head: &Head<'_>) -> Option<Ans
     facts.fill(&mut bag);
     head.fill(exchange.protocol, &mut bag);
     Some(client.ask(asking, at, facts.service, &bag).await)
-}
-
-fn apply(
-    operations: &Arc<[mixer_client::HeaderOperation]>,
-    on_response: bool,
-    headers: &mut HeaderMap,
-) {
-    for operation in operations
-        .iter()
-        .filter(|operation| operation.on_response == on_response)
-    {
-        let Ok(name) = HeaderName::from_bytes(operation.name.as_bytes()) else {
-            continue;
-        };
-        match operation.value.as_deref().map(HeaderValue::from_str) {
-            Some(Ok(value)) => drop(headers.insert(name, value)),
-            Some(Err(_)) => {}
-            None => drop(headers.remove(name)),
-        }
-    }
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{self, Connection, Ending};
+use crate::exchange::Destination;
 use crate::metrics::Counters;
 use crate::pool::Pool;
 use crate::routing::{Addresses, Routing};
@@ -73,6 +74,12 @@ impl Worker {
     /// Services and mesh; `None` before the first state.
     pub(crate) fn routing(&self) -> arc_swap::Guard<Option<Arc<Routing>>> {
         self.shared.routing.load()
+    }
+
+    /// The service this proxy stands before.
+    pub(crate) fn own_destination(&self) -> Destination {
+        let routing = self.routing();
+        Destination::Own(routing.as_ref().and_then(|routing| routing.own.clone()))
     }
 
     fn sweep(&self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::OnError;
+use crate::wire::{Denial, OnError};
 
 const MS: u64 = 1_000_000;
 
@@ -25,6 +25,14 @@ fn charge(quota: &str, cost: u64) -> Charge {
         policy: "p".into(),
         sentence: "s".into(),
         shadow: false,
+        refusal: Denial {
+            http_status: 429,
+            grpc_status: 8,
+            message: "s".into(),
+            location: None,
+            headers: [].into(),
+            body: None,
+        },
     }
 }
 

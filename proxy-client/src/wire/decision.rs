@@ -9,14 +9,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use mixer_attributes::Vocabulary;
 use mixer_proto::v1;
 
+use super::denial::{body, denial, header, location};
 use super::quota::{Charge, Grant, charge, grants};
-use super::{WireError, span};
+use super::{WireError, each, span};
 use crate::cache::Reference;
-use crate::{Answer, Because, HeaderOperation, Shadow, Verdict};
+use crate::{Answer, Because, Shadow, Verdict};
 
 /// What Mixer answered to Check.
 #[derive(Debug)]
@@ -58,18 +58,12 @@ fn decided(decision: v1::Decision) -> Result<Decided, WireError> {
     let because = because("decision.because", decision.because)?;
     let (http_status, grpc_status) = match verdict {
         Verdict::Allow => (200, 0),
-        Verdict::Deny => denial(because, decision.http_status, decision.grpc_status)?,
+        Verdict::Deny => {
+            denial(because, decision.http_status, decision.grpc_status).map_err(in_decision)?
+        }
     };
-    let location = (!decision.location.is_empty()).then_some(decision.location);
-    if let Some(target) = &location {
-        HeaderValue::from_str(target)
-            .map_err(|_| WireError::new("decision.location", "is not a header value"))?;
-    } else if (300..400).contains(&http_status) {
-        return Err(WireError::new(
-            "decision.location",
-            "is missing though the status redirects",
-        ));
-    }
+    let location = location(decision.location, http_status).map_err(in_decision)?;
+    let body = decision.body.map(body).transpose().map_err(in_decision)?;
     let rule: Arc<str> = decision.rule.into();
     let rule_id = if decision.rule_id.is_empty() {
         rule.clone()
@@ -88,10 +82,11 @@ fn decided(decision: v1::Decision) -> Result<Decided, WireError> {
             http_status,
             grpc_status,
             message: decision.message.into(),
-            location: location.map(Into::into),
+            location,
             retry_after: (retry_after > 0).then_some(Duration::from_secs(retry_after)),
             headers: each(decision.headers, "decision.headers", header)?,
             shadow: each(decision.shadow, "decision.shadow", shadow)?,
+            body,
             id: decision.id.into(),
             cached: false,
             failure: None,
@@ -107,6 +102,10 @@ fn decided(decision: v1::Decision) -> Result<Decided, WireError> {
             .transpose()?,
         valid_uses: decision.valid_uses,
     })
+}
+
+fn in_decision(error: WireError) -> WireError {
+    error.inside("decision")
 }
 
 fn verdict(field: &'static str, wire: i32) -> Result<Verdict, WireError> {
@@ -133,58 +132,6 @@ fn because(field: &'static str, wire: i32) -> Result<Because, WireError> {
     }
 }
 
-/// The statuses of a denial; those that are not said follow from why it is one.
-fn denial(because: Because, http: u32, grpc: u32) -> Result<(u16, u8), WireError> {
-    let (usual_http, usual_grpc) = match because {
-        Because::Quota => (429, 8),
-        Because::Unavailable => (503, 14),
-        _ => (403, 7),
-    };
-    let http = match http {
-        0 => usual_http,
-        301 | 302 | 303 | 307 | 308 | 400..=599 => http as u16,
-        _ => {
-            return Err(WireError::new(
-                "decision.http_status",
-                "is not a status of a denial",
-            ));
-        }
-    };
-    let grpc = match grpc {
-        0 => usual_grpc,
-        1..=16 => grpc as u8,
-        _ => {
-            return Err(WireError::new(
-                "decision.grpc_status",
-                "is not a status of gRPC",
-            ));
-        }
-    };
-    Ok((http, grpc))
-}
-
-fn header(operation: v1::HeaderOperation) -> Result<HeaderOperation, WireError> {
-    use v1::header_operation::Target;
-    let on_response = match Target::try_from(operation.target) {
-        Ok(Target::Request) => false,
-        Ok(Target::Response) => true,
-        Ok(Target::Unspecified) | Err(_) => {
-            return Err(WireError::new("target", "is not one that is known"));
-        }
-    };
-    let name = HeaderName::from_bytes(operation.name.as_bytes())
-        .map_err(|_| WireError::new("name", "is not a header name"))?;
-    if let Some(value) = &operation.value {
-        HeaderValue::from_str(value)
-            .map_err(|_| WireError::new("value", "is not a header value"))?;
-    }
-    Ok(HeaderOperation {
-        on_response,
-        name: name.as_str().into(),
-        value: operation.value.map(Into::into),
-    })
-}
-
 fn shadow(shadow: v1::ShadowVerdict) -> Result<Shadow, WireError> {
     Ok(Shadow {
         policy: shadow.policy.into(),
@@ -204,14 +151,4 @@ fn reference(reference: v1::Reference) -> Option<(Reference, bool)> {
         },
         reference.present,
     ))
-}
-
-fn each<W, T>(
-    list: Vec<W>,
-    name: &str,
-    read: impl Fn(W) -> Result<T, WireError>,
-) -> Result<Arc<[T]>, WireError> {
-    let list = list.into_iter().enumerate();
-    list.map(|(at, element)| read(element).map_err(|error| error.within(name, at)))
-        .collect()
 }

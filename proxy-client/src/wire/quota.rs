@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mixer_proto::v1;
 
+use super::denial::{Denial, refusal};
 use super::protobuf::Writer;
 use super::{WireError, span};
 
@@ -41,6 +42,8 @@ pub(crate) struct Charge {
     pub(crate) policy: Arc<str>,
     pub(crate) sentence: Arc<str>,
     pub(crate) shadow: bool,
+    /// What the caller is told when it is refused.
+    pub(crate) refusal: Denial,
 }
 
 /// What happens when a charge cannot be counted.
@@ -180,6 +183,9 @@ pub(super) fn charge(charge: v1::Charge) -> Result<Charge, WireError> {
             return Err(WireError::new("on_error", "is not one that is known"));
         }
     };
+    let sentence: Arc<str> = charge.sentence.into();
+    let refusal = refusal(charge.refusal.unwrap_or_default(), &sentence)
+        .map_err(|error| error.inside("refusal"))?;
     Ok(Charge {
         counter: CounterId {
             quota: charge.quota.into(),
@@ -192,8 +198,9 @@ pub(super) fn charge(charge: v1::Charge) -> Result<Charge, WireError> {
         leased: charge.lease != Some(0),
         tier: charge.tier.into(),
         policy: charge.policy.into(),
-        sentence: charge.sentence.into(),
+        sentence,
         shadow: charge.shadow,
+        refusal,
     })
 }
 

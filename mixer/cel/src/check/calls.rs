@@ -7,8 +7,9 @@ use super::resolve::dotted;
 use super::{Checker, Typed};
 use crate::functions::{Function, parse_cidr, parse_duration, parse_ip, parse_timestamp};
 use crate::node::{Node, TextTest};
+use crate::pattern::Pattern;
 use crate::tree::Ast;
-use crate::{EvalError, Kind, ProblemKind, Val, pattern};
+use crate::{EvalError, Kind, ProblemKind, Val};
 
 /// Names that look like functions and are compiled to nodes of their own, with their style.
 const FORMS: [(&str, bool); 18] = [
@@ -97,14 +98,19 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether the first part of a name stands for a value that is given beside the request.
     fn is_local(&self, name: &str) -> bool {
         let root = name.split('.').next().unwrap_or_default();
         self.scope.iter().any(|(held, _)| held == root)
+            || self.names.variables.iter().any(|(held, _)| **held == *root)
     }
 
     /// A call of the library.
     fn function(&mut self, ast: &Ast, name: &str, member: bool, args: Vec<&Ast>) -> Option<Typed> {
         let Some(function) = Function::named(name, member) else {
+            if self.names.unchecked {
+                return Some(self.unbound(name));
+            }
             // Problems in the arguments are worth knowing at the same time.
             for arg in &args {
                 self.check(arg);
@@ -321,8 +327,8 @@ impl Checker<'_> {
                 Some(help),
             );
         };
-        let regex = match pattern::compile(text) {
-            Ok(regex) => regex,
+        let compiled = match Pattern::compile(text) {
+            Ok(pattern) => pattern,
             Err(reason) => {
                 return self.problem_of(ProblemKind::Literal, &pattern.whole, reason, None);
             }
@@ -336,7 +342,7 @@ impl Checker<'_> {
             return self.problem(&target.whole, message, None);
         }
         Some(Typed {
-            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(regex))),
+            node: Node::Text(Box::new(typed.node), TextTest::Matches(Box::new(compiled))),
             kind: Kind::Bool,
         })
     }

@@ -2,8 +2,11 @@
 
 use super::{Checker, Typed};
 use crate::node::{Loop, LoopKind, Node};
-use crate::tree::Ast;
+use crate::tree::{Ast, AstKind};
 use crate::{Kind, ProblemKind};
+
+/// Parts of a macro's body that make a step beside the turn itself.
+const PARTS: usize = 8;
 
 impl Checker<'_> {
     /// A macro over a list or map; `None` when the name is not one with so many arguments.
@@ -88,7 +91,7 @@ impl Checker<'_> {
         self.scope
             .extend(bound.into_iter().zip(kinds.iter().cloned()));
         let decides = matches!(kind, LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne);
-        let known = self.established.len();
+        let (known, checked) = (self.established.len(), self.checked);
         // Within one turn, what the filter tests is known to what is made.
         let filter = filter.map(|filter| self.truth(filter));
         let body = body.map(|body| match decides {
@@ -116,6 +119,7 @@ impl Checker<'_> {
             range: range.node,
             kind,
             pairs,
+            steps: 1 + (self.checked - checked) / PARTS,
             filter,
             body: body.map(|body| body.node),
         };
@@ -129,6 +133,14 @@ impl Checker<'_> {
     fn name_of(&mut self, ast: &Ast) -> Option<String> {
         match ast.as_name() {
             Some(name) if !name.starts_with('.') => Some(name.to_owned()),
+            _ if matches!(&ast.kind, AstKind::Call { name, .. } if name == "iterVar" || name == "accuVar") => {
+                self.problem_of(
+                    ProblemKind::Unsupported,
+                    &ast.whole,
+                    "unsupported: names given by `cel.iterVar`, which is for optimizers",
+                    None,
+                )
+            }
             _ => self.problem_of(
                 ProblemKind::Call,
                 &ast.whole,

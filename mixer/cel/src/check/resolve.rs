@@ -77,7 +77,9 @@ impl Checker<'_> {
                     keys: None,
                 }));
             }
-            if let Some(attribute) = self.vocabulary.by_name(&candidate) {
+            if let Some(attribute) = self.vocabulary.by_name(&candidate)
+                && !self.is_below_variable(&candidate)
+            {
                 let attribute = attribute.clone();
                 return Some(self.attribute(&ast.whole, &attribute, optional));
             }
@@ -104,6 +106,14 @@ impl Checker<'_> {
         Some(self.unknown(ast, bare))
     }
 
+    /// Whether a variable stands for the first parts of a name: it hides the attributes that begin with it.
+    fn is_below_variable(&self, name: &str) -> bool {
+        self.names.variables.iter().any(|(held, _)| {
+            name.strip_prefix(&**held)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+
     fn is_known(&self, name: &str) -> bool {
         self.vocabulary.by_name(name).is_some()
             || self.names.variables.iter().any(|(held, _)| **held == *name)
@@ -126,7 +136,11 @@ impl Checker<'_> {
         candidates
     }
 
-    fn unknown<T>(&mut self, ast: &Ast, name: &str) -> Option<T> {
+    fn unknown(&mut self, ast: &Ast, name: &str) -> Option<Member> {
+        if self.names.unchecked {
+            let typed = self.unbound(name);
+            return Some(Member { typed, keys: None });
+        }
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or_default();
         // What follows the second dot is more likely a key than a part of the name.
@@ -165,13 +179,21 @@ impl Checker<'_> {
             closest(&short, others).is_none()
         });
         let replacement = clear.map(str::to_owned);
-        self.problem_of::<T>(
+        self.problem_of::<()>(
             ProblemKind::UnknownName,
             &whole,
             format!("unknown attribute `{short}`"),
             help,
         );
         self.replace_by(replacement.filter(|_| short.contains('.')))
+    }
+
+    /// Unchecked, what nobody declared is an error only where it is evaluated.
+    pub(super) fn unbound(&self, name: &str) -> Typed {
+        Typed {
+            node: Node::Variable(usize::MAX, name.into()),
+            kind: Kind::Dyn,
+        }
     }
 
     fn attribute(
@@ -214,7 +236,11 @@ impl Checker<'_> {
                         self.reads.push(read);
                     }
                 }
-                Node::Defined(Arc::clone(definition))
+                match &definition.node {
+                    // So that what is made of literals (sets, patterns, the index) is made of named ones too.
+                    Node::Constant(value) => Node::Constant(value.clone()),
+                    _ => Node::Defined(Arc::clone(definition)),
+                }
             }
             None => {
                 self.reads.push(Read {

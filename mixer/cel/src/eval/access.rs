@@ -139,8 +139,7 @@ impl<'a> Walk<'_, 'a> {
         index: &'a Node,
         names: Names<'_, 'a>,
     ) -> Result<Val<'a>> {
-        let operand = self.value(operand, names)?;
-        let index = self.value(index, names)?;
+        let (operand, index) = self.operand(operand, index, names)?;
         if let Val::Optional(inner) = operand {
             let Some(inner) = inner else {
                 return Ok(Val::Optional(None));
@@ -155,6 +154,25 @@ impl<'a> Walk<'_, 'a> {
                 (_, index) => EvalError::NoKey(index.shown().into()),
             }),
         }
+    }
+
+    /// A value and what it is indexed by. Of a variable, the key is what is read.
+    fn operand(
+        &mut self,
+        operand: &'a Node,
+        index: &'a Node,
+        names: Names<'_, 'a>,
+    ) -> Result<(Val<'a>, Val<'a>)> {
+        let Node::Variable(variable, name) = operand else {
+            return Ok((self.value(operand, names)?, self.value(index, names)?));
+        };
+        let Some(operand) = self.evaluation.variable(*variable) else {
+            self.evaluation.touch_variable(*variable, None);
+            return Err(EvalError::Unknown(name.clone()));
+        };
+        let index = self.value(index, names)?;
+        self.evaluation.touch_variable(*variable, index.as_str());
+        Ok((operand, index))
     }
 
     /// What is at `index` of a list or map; `None` when nothing is.
@@ -185,7 +203,10 @@ impl<'a> Walk<'_, 'a> {
                 self.evaluation.touch_reference(read.reference);
                 Ok(self.evaluation.bag().value(read.attribute).map(Val::from))
             }
-            Node::Variable(index, _) => Ok(self.evaluation.variable(*index)),
+            Node::Variable(index, _) => {
+                self.evaluation.touch_variable(*index, None);
+                Ok(self.evaluation.variable(*index))
+            }
             Node::Defined(_) => match self.value(path, names) {
                 Ok(value) => Ok(Some(value)),
                 Err(error) if error.is_absence() => Ok(None),
@@ -205,15 +226,14 @@ impl<'a> Walk<'_, 'a> {
                 }
             }
             Node::Index(parts) => {
-                let operand = if is_path(&parts.0) {
+                let (operand, index) = if is_path(&parts.0) {
                     let Some(operand) = self.find(&parts.0, names)? else {
                         return Ok(None);
                     };
-                    operand
+                    (operand, self.value(&parts.1, names)?)
                 } else {
-                    self.value(&parts.0, names)?
+                    self.operand(&parts.0, &parts.1, names)?
                 };
-                let index = self.value(&parts.1, names)?;
                 match &operand {
                     Val::Optional(None) => Ok(None),
                     Val::Optional(Some(inner)) => self.element(inner, &index),

@@ -1,4 +1,4 @@
-//! The macros that go over a list or a map. Each turn is a step of the budget.
+//! The macros that go over a list or a map. Each turn costs steps of the budget.
 
 use super::{Names, Result, Scope, Walk};
 use crate::node::{Loop, LoopKind, Node};
@@ -69,7 +69,7 @@ impl<'a> Walk<'_, 'a> {
         names: Names<'_, 'a>,
         then: impl FnOnce(&mut Self, Names<'_, 'a>) -> Result<T>,
     ) -> Result<T> {
-        self.evaluation.budget.step(1)?;
+        self.evaluation.budget.step(each.steps)?;
         if !each.pairs {
             let value = range.one(at);
             return then(

@@ -194,9 +194,9 @@ impl TextTest {
                 budget.read(text.len())?;
                 text.contains(&**piece)
             }
-            TextTest::Matches(regex) => {
-                budget.read(text.len())?;
-                regex.is_match(text)
+            TextTest::Matches(pattern) => {
+                budget.step(pattern.steps(text))?;
+                pattern.matches(text)
             }
         })
     }

@@ -270,10 +270,7 @@ fn to_dyn<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
 
 fn size<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
     let size = match &args[0] {
-        Val::String(text) => {
-            budget.read(text.len())?;
-            text.chars().count()
-        }
+        Val::String(text) => text.chars().count(),
         Val::Bytes(bytes) => bytes.len(),
         Val::List(list) => list.len(),
         Val::Map(map) => {

@@ -1,9 +1,9 @@
-//! The lists extension, and base64.
+//! The lists extension.
 
 use super::{Definition, Result, Sort};
 use crate::budget::Budget;
 use crate::compare::equal;
-use crate::val::{Blob, List, Text};
+use crate::val::{List, Text};
 use crate::{EvalError, Val};
 
 pub(super) const TABLE: &[Definition] = &[
@@ -48,18 +48,6 @@ pub(super) const TABLE: &[Definition] = &[
         member: false,
         signatures: &[(&[Sort::Int], Sort::ListOfInt)],
         run: range,
-    },
-    Definition {
-        name: "base64.encode",
-        member: false,
-        signatures: &[(&[Sort::Bytes], Sort::String)],
-        run: encode,
-    },
-    Definition {
-        name: "base64.decode",
-        member: false,
-        signatures: &[(&[Sort::String], Sort::Bytes)],
-        run: decode,
     },
 ];
 
@@ -170,57 +158,4 @@ fn range<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
     };
     budget.elements(usize::try_from(*end).unwrap_or(0))?;
     Ok(Val::List((0..*end).map(Val::Int).collect()))
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn encode<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let Val::Bytes(bytes) = &args[0] else {
-        return Err(EvalError::NoOverload("base64.encode"));
-    };
-    budget.build(bytes.len().saturating_mul(4) / 3 + 4)?;
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let letter = ALPHABET[(group >> (18 - 6 * at)) as usize & 63];
-            text.push(if at > chunk.len() { '=' } else { letter.into() });
-        }
-    }
-    Ok(Val::String(Text::from(text)))
-}
-
-/// With or without padding.
-fn decode<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let Val::String(text) = &args[0] else {
-        return Err(EvalError::NoOverload("base64.decode"));
-    };
-    let invalid = || EvalError::Invalid("base64.decode", "this is no base64".into());
-    budget.build(text.len())?;
-    let letters = text.trim_end_matches('=');
-    if text.len() - letters.len() > 2 || (text.len() > letters.len() && text.len() % 4 != 0) {
-        return Err(invalid());
-    }
-    let mut bytes = Vec::with_capacity(letters.len());
-    let (mut group, mut bits) = (0_u32, 0);
-    for letter in letters.bytes() {
-        let value = ALPHABET
-            .iter()
-            .position(|held| *held == letter)
-            .ok_or_else(invalid)?;
-        group = group << 6 | value as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((group >> bits) as u8);
-            group &= (1 << bits) - 1;
-        }
-    }
-    if bits == 6 || group != 0 {
-        return Err(invalid());
-    }
-    Ok(Val::Bytes(Blob::from(bytes)))
 }

@@ -114,18 +114,10 @@ pub(super) const TABLE: &[Definition] = &[
     },
 ];
 
-/// The text of argument `at`, and the cost of reading it taken.
-fn text<'v>(
-    function: &'static str,
-    args: &'v [Val<'_>],
-    at: usize,
-    budget: &mut Budget,
-) -> Result<&'v str> {
+/// The text of argument `at`.
+fn text<'v>(function: &'static str, args: &'v [Val<'_>], at: usize) -> Result<&'v str> {
     match &args[at] {
-        Val::String(text) => {
-            budget.read(text.len())?;
-            Ok(text)
-        }
+        Val::String(text) => Ok(text),
         _ => Err(EvalError::NoOverload(function)),
     }
 }
@@ -165,43 +157,31 @@ fn byte_of(text: &str, index: i64) -> Option<usize> {
         .nth(index)
 }
 
-fn contains<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, piece) = (
-        text("contains", args, 0, budget)?,
-        text("contains", args, 1, budget)?,
-    );
+fn contains<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
+    let (whole, piece) = (text("contains", args, 0)?, text("contains", args, 1)?);
     Ok(Val::Bool(whole.contains(piece)))
 }
 
-fn starts_with<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, piece) = (
-        text("startsWith", args, 0, budget)?,
-        text("startsWith", args, 1, budget)?,
-    );
+fn starts_with<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
+    let (whole, piece) = (text("startsWith", args, 0)?, text("startsWith", args, 1)?);
     Ok(Val::Bool(whole.starts_with(piece)))
 }
 
-fn ends_with<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, piece) = (
-        text("endsWith", args, 0, budget)?,
-        text("endsWith", args, 1, budget)?,
-    );
+fn ends_with<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
+    let (whole, piece) = (text("endsWith", args, 0)?, text("endsWith", args, 1)?);
     Ok(Val::Bool(whole.ends_with(piece)))
 }
 
 fn char_at<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let whole = text("charAt", args, 0, budget)?;
+    let whole = text("charAt", args, 0)?;
     let index = integer("charAt", args, 1)?.unwrap_or(0);
     let start = byte_of(whole, index).ok_or_else(|| out_of_range("charAt", index))?;
     let end = start + whole[start..].chars().next().map_or(0, char::len_utf8);
     part(args, start, end, budget)
 }
 
-fn index_of<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, piece) = (
-        text("indexOf", args, 0, budget)?,
-        text("indexOf", args, 1, budget)?,
-    );
+fn index_of<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
+    let (whole, piece) = (text("indexOf", args, 0)?, text("indexOf", args, 1)?);
     let from = integer("indexOf", args, 2)?.unwrap_or(0);
     let start = byte_of(whole, from).ok_or_else(|| out_of_range("indexOf", from))?;
     let found = whole[start..]
@@ -211,11 +191,8 @@ fn index_of<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 }
 
 /// With a third argument, the last place that is not after it.
-fn last_index_of<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, piece) = (
-        text("lastIndexOf", args, 0, budget)?,
-        text("lastIndexOf", args, 1, budget)?,
-    );
+fn last_index_of<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
+    let (whole, piece) = (text("lastIndexOf", args, 0)?, text("lastIndexOf", args, 1)?);
     let end = match integer("lastIndexOf", args, 2)? {
         Some(to) => {
             let to = byte_of(whole, to).ok_or_else(|| out_of_range("lastIndexOf", to))?;
@@ -236,13 +213,14 @@ fn last_index_of<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a
 
 fn join<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
     let separator = if args.len() > 1 {
-        text("join", args, 1, budget)?
+        text("join", args, 1)?
     } else {
         ""
     };
     let Val::List(list) = &args[0] else {
         return Err(EvalError::NoOverload("join"));
     };
+    budget.step(list.len())?;
     let mut joined = String::new();
     for (index, item) in list.iter().enumerate() {
         let Val::String(item) = &item else {
@@ -257,7 +235,7 @@ fn join<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 }
 
 fn lower_ascii<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let lower = text("lowerAscii", args, 0, budget)?;
+    let lower = text("lowerAscii", args, 0)?;
     if !lower.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Ok(args[0].clone());
     }
@@ -265,7 +243,7 @@ fn lower_ascii<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>>
 }
 
 fn upper_ascii<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let upper = text("upperAscii", args, 0, budget)?;
+    let upper = text("upperAscii", args, 0)?;
     if !upper.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Ok(args[0].clone());
     }
@@ -273,7 +251,7 @@ fn upper_ascii<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>>
 }
 
 fn trim<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let whole = text("trim", args, 0, budget)?;
+    let whole = text("trim", args, 0)?;
     let start = whole.len() - whole.trim_start().len();
     let end = start + whole.trim().len();
     part(args, start, end, budget)
@@ -281,9 +259,9 @@ fn trim<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 
 fn replace<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
     let (whole, old, new) = (
-        text("replace", args, 0, budget)?,
-        text("replace", args, 1, budget)?,
-        text("replace", args, 2, budget)?,
+        text("replace", args, 0)?,
+        text("replace", args, 1)?,
+        text("replace", args, 2)?,
     );
     let times = integer("replace", args, 3)?
         .and_then(|times| usize::try_from(times).ok())
@@ -303,10 +281,7 @@ fn replace<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 }
 
 fn split<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let (whole, separator) = (
-        text("split", args, 0, budget)?,
-        text("split", args, 1, budget)?,
-    );
+    let (whole, separator) = (text("split", args, 0)?, text("split", args, 1)?);
     let limit = integer("split", args, 2)?.unwrap_or(-1);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut ranges = Vec::new();
@@ -338,7 +313,7 @@ fn split<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 }
 
 fn substring<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let whole = text("substring", args, 0, budget)?;
+    let whole = text("substring", args, 0)?;
     let from = integer("substring", args, 1)?.unwrap_or(0);
     let start = byte_of(whole, from).ok_or_else(|| out_of_range("substring", from))?;
     let end = match integer("substring", args, 2)? {
@@ -355,7 +330,7 @@ fn substring<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
 }
 
 fn quote<'a>(args: &mut [Val<'a>], budget: &mut Budget) -> Result<Val<'a>> {
-    let whole = text("strings.quote", args, 0, budget)?;
+    let whole = text("strings.quote", args, 0)?;
     let mut quoted = String::with_capacity(whole.len() + 2);
     quoted.push('"');
     for c in whole.chars() {

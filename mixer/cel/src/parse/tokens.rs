@@ -39,6 +39,16 @@ const CHAIN: usize = 512;
 
 /// Reads `source` as tokens, brackets matched.
 pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Problem> {
+    read(source, false).map(|(tokens, _)| tokens)
+}
+
+/// Where the expression at the start of `source` ends that a brace closes, and not its own: in a template. `None`: nowhere.
+pub(crate) fn closing(source: &str) -> Result<Option<usize>, Problem> {
+    read(source, true).map(|(_, end)| end)
+}
+
+/// The tokens, up to a brace that closes nothing if that ends them.
+fn read(source: &str, braced: bool) -> Result<(Vec<Token>, Option<usize>), Problem> {
     let mut reader = Reader { source, at: 0 };
     let mut tokens: Vec<Token> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
@@ -59,6 +69,9 @@ pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Problem> {
             TokenKind::Close(_) => {
                 let closing = &source[token.span.clone()];
                 let Some(opened) = open.pop() else {
+                    if braced && closing == "}" {
+                        return Ok((tokens, Some(token.span.start)));
+                    }
                     return Err(problem(
                         token.span.clone(),
                         format!("`{closing}` closes nothing"),
@@ -82,6 +95,7 @@ pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Problem> {
         });
     }
     match open.pop() {
+        Some(_) if braced => Ok((tokens, None)),
         Some(opened) => {
             let span = tokens[opened].span.clone();
             Err(problem(
@@ -89,7 +103,7 @@ pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Problem> {
                 format!("`{}` is never closed", &source[span]),
             ))
         }
-        None => Ok(tokens),
+        None => Ok((tokens, None)),
     }
 }
 

@@ -89,6 +89,10 @@ codes! {
     Status = "MX3005",
     EmptyPolicy = "MX3006",
     NeverAsked = "MX3007",
+    GrpcStatus = "MX3008",
+    ReplyHeader = "MX3009",
+    ReplyBody = "MX3010",
+    TrialOver = "MX3011",
     // Quotas.
     Limit = "MX4001",
     LimitTable = "MX4002",
@@ -113,6 +117,7 @@ codes! {
     AttributeName = "MX6201",
     AttributeTaken = "MX6202",
     TooManyAttributes = "MX6203",
+    Constant = "MX6204",
     MetricName = "MX6301",
     MetricTaken = "MX6302",
     Buckets = "MX6303",

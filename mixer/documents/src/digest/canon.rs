@@ -55,6 +55,10 @@ impl<'k> Canon<'k> {
     /// The text of an expression without what is only formatting, and the definitions it may read.
     pub(super) fn source(&mut self, source: &str) {
         self.text(&without_formatting(source));
+        self.definitions(source);
+    }
+
+    fn definitions(&mut self, source: &str) {
         let read = self
             .known
             .defined
@@ -69,8 +73,10 @@ impl<'k> Canon<'k> {
         self.source(expression.source());
     }
 
+    /// As it stands: white space is part of what is said.
     pub(super) fn template(&mut self, template: &Template) {
-        self.source(template.source());
+        self.text(template.source());
+        self.definitions(template.source());
     }
 
     pub(super) fn named(&mut self, (name, expression): &(Arc<str>, Expression)) {

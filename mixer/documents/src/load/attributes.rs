@@ -4,6 +4,7 @@ use mixer_attributes::vocabulary::Producer;
 use mixer_attributes::{Type, Vocabulary, vocabulary};
 use mixer_cel::{Compiler, Expect, Kind};
 
+use super::constant::constant;
 use super::document::Document;
 use crate::context::Context;
 use crate::diagnostics::Problems;
@@ -14,7 +15,7 @@ use crate::{Code, Sources, Span};
 
 const SHAPE: Shape = Shape {
     what: "an attribute",
-    keys: &["name", "type", "from", "meaning"],
+    keys: &["name", "type", "from", "value", "meaning"],
     later: &[],
 };
 
@@ -128,20 +129,30 @@ impl Reading {
         if !self.may_be_called(name, name_node.span, sources, problems) {
             return;
         }
-        let from = fields.get("from");
         let Some(kind) = kind else { return };
-        let Some(producer) = from.map_or(Some(Producer::Check), |from| {
-            self.producer(from, kind, sources, problems)
-        }) else {
-            return;
+        let (from, value) = (fields.get("from"), fields.get("value"));
+        if from.is_some() {
+            let why = "and `from` say the same thing: a constant, or an expression";
+            fields.refuse("value", why, problems);
+        }
+        let (producer, definition) = match (from, value) {
+            (Some(from), _) => match (self.producer(from, kind, sources, problems), &from.value) {
+                (Some(producer), Value::Scalar(scalar)) => {
+                    (producer, Some((scalar.text.clone(), from.span)))
+                }
+                _ => return,
+            },
+            (None, Some(value)) => match constant(kind, value, problems) {
+                Some(literal) => (Producer::Check, Some((literal, value.span))),
+                None => return,
+            },
+            (None, None) => (Producer::Check, None),
         };
         let meaning = meaning.map_or("", |meaning| &meaning.text);
         self.vocabulary.declare(name, kind, producer, meaning);
-        if let Some(from) = from
-            && let Value::Scalar(text) = &from.value
-        {
-            self.defined.push((name.to_owned(), text.text.clone()));
-            self.places.push(from.span);
+        if let Some((source, place)) = definition {
+            self.defined.push((name.to_owned(), source));
+            self.places.push(place);
         }
     }
 

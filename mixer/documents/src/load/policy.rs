@@ -3,12 +3,13 @@
 use mixer_cel::Selector;
 
 use super::document::Document;
-use super::{quota, rule};
+use super::{quota, reply, rule};
 use crate::context::Context;
+use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
-use crate::scalar::{Unique, boolean, list, word};
+use crate::scalar::{Unique, boolean, end_of_day, list, scalar, timestamp, word};
 use crate::yaml::{Node, Value};
-use crate::{At, Code, Fail, Mode, Otherwise, Policy, Rule, RuleKind, Span};
+use crate::{At, Code, Fail, Mode, Otherwise, Policy, Reply, Rule, RuleKind, Span, Until};
 
 const SHAPE: Shape = Shape {
     what: "a policy",
@@ -21,12 +22,48 @@ const SHAPE: Shape = Shape {
         "at",
         "fail",
         "mode",
+        "until",
         "tests",
     ],
     later: &[],
 };
 
-pub(super) const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+
+/// `mode` and `until`.
+pub(super) fn mode(fields: &Fields<'_>, problems: &mut Problems) -> (Mode, Option<Until>) {
+    let given = fields
+        .get("mode")
+        .and_then(|node| word(node, "`mode`", &MODES, &[], problems));
+    let mode = given.unwrap_or(Mode::Enforce);
+    let Some(node) = fields.get("until") else {
+        return (mode, None);
+    };
+    if mode == Mode::Enforce && (given.is_some() || fields.lacks("mode")) {
+        let why = "has no meaning without `mode: shadow`: what is enforced has no end";
+        fields.refuse("until", why, problems);
+        return (mode, None);
+    }
+    let Some(text) = scalar(node, "`until`", problems).map(|scalar| &scalar.text) else {
+        return (mode, None);
+    };
+    let Some(ends) = timestamp(text).or_else(|| end_of_day(text)) else {
+        problems
+            .error(
+                Code::Time,
+                node.span,
+                format!("`until` is a date or a time, not `{text}`"),
+            )
+            .help("such as 2026-12-31, or 2026-12-31T18:00:00Z");
+        return (mode, None);
+    };
+    let until = Until {
+        text: text.as_str().into(),
+        ends,
+        span: node.span,
+    };
+    (mode, Some(until))
+}
 
 /// A policy, and the list of its tests, which are read when every policy of the file is known.
 pub(super) fn read<'n>(
@@ -38,6 +75,7 @@ pub(super) fn read<'n>(
         at: At::Inbound,
         guard: false,
         mode: Mode::Enforce,
+        until: None,
         selector: Selector::always(),
         rules: Vec::new(),
         otherwise: None,
@@ -61,9 +99,7 @@ pub(super) fn read<'n>(
     if let Some(node) = fields.get("guard") {
         policy.guard = boolean(node, "`guard`", problems).unwrap_or_default();
     }
-    if let Some(node) = fields.get("mode") {
-        policy.mode = word(node, "`mode`", &MODES, &[], problems).unwrap_or(policy.mode);
-    }
+    (policy.mode, policy.until) = mode(&fields, problems);
     if let Some(node) = fields.get("fail") {
         let words = [("closed", Fail::Closed), ("open", Fail::Open)];
         policy.fail = word(node, "`fail`", &words, &[], problems).unwrap_or(policy.fail);
@@ -81,7 +117,7 @@ pub(super) fn read<'n>(
     }
     if let Some(node) = fields.get("otherwise") {
         policy.otherwise = otherwise(node, context);
-        if let Some(Otherwise::Deny { sentence, span }) = &policy.otherwise
+        if let Some(Otherwise::Deny { sentence, span, .. }) = &policy.otherwise
             && &**sentence != OTHERWISE
         {
             names.sentence(sentence, *span, context);
@@ -101,6 +137,10 @@ pub(super) fn read<'n>(
     (policy, fields.get("tests"))
 }
 
+fn usual() -> Reply {
+    Reply::plain(rule::DENIED.0, rule::DENIED.1)
+}
+
 /// The sentence of an `otherwise` that has none.
 const OTHERWISE: &str = "otherwise";
 
@@ -109,7 +149,9 @@ fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
     if let Value::Map(_) = &node.value {
         let shape = Shape {
             what: "`otherwise`",
-            keys: &["deny"],
+            keys: &[
+                "deny", "status", "location", "message", "headers", "body", "grpc",
+            ],
             later: &[],
         };
         let fields = Fields::of(node, shape, &mut context.problems)?;
@@ -121,9 +163,11 @@ fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
             );
             return None;
         };
+        let reply = Box::new(reply::read(&fields, usual(), context));
         let sentence = context.sentence(deny, "the sentence")?;
         return Some(Otherwise::Deny {
             sentence,
+            reply,
             span: deny.span,
         });
     }
@@ -133,6 +177,7 @@ fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
             true => Otherwise::Allow { span },
             false => Otherwise::Deny {
                 sentence: OTHERWISE.into(),
+                reply: Box::new(usual()),
                 span,
             },
         },

@@ -6,13 +6,14 @@ use std::time::Duration;
 use mixer_attributes::vocabulary::Producer;
 use mixer_cel::{Expect, Expression, Kind};
 
-use super::policy::MODES;
+use super::policy::mode;
+use super::reply;
 use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{integer, limit, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Absent, Algorithm, Code, LeaseLimit, Limit, LimitTable, Mode, Quota, QuotaOnError};
+use crate::{Absent, Algorithm, Code, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError, Reply};
 
 const SHAPE: Shape = Shape {
     what: "a quota",
@@ -30,9 +31,19 @@ const SHAPE: Shape = Shape {
         "lease",
         "on_error",
         "mode",
+        "until",
+        "status",
+        "location",
+        "message",
+        "headers",
+        "body",
+        "grpc",
     ],
     later: &["window", "hold"],
 };
+
+/// The statuses of a refusal that names none, for HTTP and gRPC callers.
+const OVER_LIMIT: (u16, u8) = (429, 8);
 
 /// The adapter that counts when a quota names none.
 const STORE: &str = "memory";
@@ -64,10 +75,8 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
         ];
         absent = word(node, "`absent`", &words, &[], problems).unwrap_or(absent);
     }
-    let mut mode = Mode::Enforce;
-    if let Some(node) = fields.get("mode") {
-        mode = word(node, "`mode`", &MODES, &[], problems).unwrap_or(mode);
-    }
+    let (mode, until) = mode(&fields, problems);
+    let reply = reply::read(&fields, Reply::plain(OVER_LIMIT.0, OVER_LIMIT.1), context);
     let algorithm = algorithm(&fields, limit.otherwise, context);
     let lease = lease(&fields, context);
     let on_error = on_error(&fields, context);
@@ -94,6 +103,8 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
         lease,
         on_error,
         mode,
+        until,
+        reply,
         reads_request,
         reads_path,
         span: key.value.span,

@@ -3,26 +3,26 @@
 use mixer_attributes::vocabulary::Producer;
 use mixer_cel::Expression;
 
-use super::policy::MODES;
+use super::policy::mode;
+use super::reply;
 use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
-use crate::scalar::{integer, name, word};
+use crate::scalar::{name, word};
 use crate::yaml::{Node, Value};
-use crate::{Code, Condition, Mode, OnError, Rule, RuleKind};
+use crate::{Code, Condition, OnError, Reply, Rule, RuleKind};
 
 const SHAPE: Shape = Shape {
     what: "a rule",
     keys: &[
         "deny", "require", "allow", "when", "that", "ask", "with", "on_error", "status",
-        "location", "message", "id", "mode", "absent",
+        "location", "message", "headers", "body", "grpc", "id", "mode", "until", "absent",
     ],
     later: &[],
 };
 
-/// The status of a denial that names none.
-const DENIED: u16 = 403;
-const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+/// The statuses of a denial that names none, for HTTP and gRPC callers.
+pub(super) const DENIED: (u16, u8) = (403, 7);
 
 pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
     let fields = Fields::of(node, SHAPE, &mut context.problems)?;
@@ -62,20 +62,12 @@ pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
         let words = [("deny", OnError::Deny), ("allow", OnError::Allow)];
         on_error = word(node, "`on_error`", &words, &[], problems).unwrap_or(on_error);
     }
-    let mut mode = Mode::Enforce;
-    if let Some(node) = fields.get("mode") {
-        mode = word(node, "`mode`", &MODES, &[], problems).unwrap_or(mode);
-    }
-    let status = match kind {
-        RuleKind::Deny | RuleKind::Require => status(&fields, context),
-        RuleKind::Allow => DENIED,
+    let (mode, until) = mode(&fields, problems);
+    let usual = Reply::plain(DENIED.0, DENIED.1);
+    let reply = match kind {
+        RuleKind::Deny | RuleKind::Require => reply::read(&fields, usual, context),
+        RuleKind::Allow => usual,
     };
-    let location = fields
-        .get("location")
-        .and_then(|node| context.template(node, "`location`"));
-    let message = fields
-        .get("message")
-        .and_then(|node| context.template(node, "`message`"));
 
     let read: Vec<&Expression> = when
         .expressions()
@@ -94,11 +86,10 @@ pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
         that,
         ask,
         on_error,
-        status,
-        location,
-        message,
+        reply,
         absent_matches,
         mode,
+        until,
         reads_request,
         reads_path,
         span: key.value.span,
@@ -156,7 +147,7 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
         }
     }
     if kind == RuleKind::Allow {
-        for key in ["status", "location", "message"] {
+        for key in reply::KEYS {
             fields.refuse(
                 key,
                 "has no meaning in an allow rule: nobody is denied",
@@ -172,44 +163,4 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
     if let Some(Value::Null) = fields.get("ask").map(|node| &node.value) {
         fields.refuse("ask", "names an adapter", problems);
     }
-}
-
-fn status(fields: &Fields<'_>, context: &mut Context<'_>) -> u16 {
-    let problems = &mut context.problems;
-    let Some(node) = fields.get("status") else {
-        fields.refuse(
-            "location",
-            "needs a status of 301, 302, 303, 307 or 308",
-            problems,
-        );
-        return DENIED;
-    };
-    let Some(status) = integer(node, "a status", 100..=599, problems) else {
-        return DENIED;
-    };
-    let status = status as u16;
-    let redirect = REDIRECTS.contains(&status);
-    let located = fields.get("location").is_some();
-    if redirect && !located {
-        problems.error(
-            Code::Status,
-            node.span,
-            format!("a status of {status} needs a `location`"),
-        );
-    } else if !redirect && located {
-        fields.refuse(
-            "location",
-            "needs a status of 301, 302, 303, 307 or 308",
-            problems,
-        );
-    } else if !redirect && status < 400 {
-        problems
-            .error(
-                Code::Status,
-                node.span,
-                format!("a denial has a status from 400 to 599, not {status}"),
-            )
-            .help("or 301, 302, 303, 307 or 308 together with `location`");
-    }
-    status
 }

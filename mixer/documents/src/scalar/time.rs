@@ -63,6 +63,15 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     })
 }
 
+/// The end of a day such as `2026-01-31`, in UTC.
+pub(crate) fn end_of_day(text: &str) -> Option<Timestamp> {
+    let begins = timestamp(&format!("{text}T00:00:00Z")).filter(|_| text.len() == 10)?;
+    Some(Timestamp {
+        seconds: begins.seconds + 86_400,
+        ..begins
+    })
+}
+
 fn leap(year: u64) -> bool {
     (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
 }
@@ -101,6 +110,14 @@ mod tests {
                 Some(Timestamp { seconds, nanos }),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_day_ends_when_the_next_begins() {
+        assert_eq!(end_of_day("2025-12-31"), timestamp("2026-01-01T00:00:00Z"));
+        for text in ["2025-12-32", "2025-12-31T", "31.12.2025", "2025-12-31 "] {
+            assert_eq!(end_of_day(text), None, "{text}");
         }
     }
 

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use super::collector::Collector;
 use super::load::ask_once;
-use super::shop::SERVICES;
+use super::shop::{SERVICES, Service};
+use crate::cli::INVALID;
 use crate::serve::{Config, Running, Server};
 
 /// How long the parts of the demo may take to find each other, and to end.
@@ -143,7 +144,7 @@ impl Town {
 
     /// Why the newest documents are not in force, if they are not.
     pub(super) fn complaint(&self) -> Option<String> {
-        self.mixer.complaint()
+        self.mixer.complaint().map(|why| with_advice(&why))
     }
 
     /// Ends everything in the order that loses nothing: proxies report what they hold, then Mixer sends what it holds.
@@ -177,18 +178,25 @@ impl Town {
     async fn wait_for_traffic(&self) -> Result<(), Failed> {
         let arrived = async {
             loop {
+                if let Some(why) = self.complaint() {
+                    return Err(Failed {
+                        why,
+                        code: ExitCode::from(INVALID),
+                    });
+                }
                 if let Ok((status, _)) = ask_once(Ipv4Addr::LOCALHOST.into(), self.door()).await
                     && status.as_u16() < 500
                 {
-                    return;
+                    return Ok(());
                 }
                 self.clock.sleep(Duration::from_millis(20)).await;
             }
         };
+        let late = || Failed::internal("the proxies did not come up in time");
         self.clock
             .within(PATIENCE, arrived)
             .await
-            .ok_or_else(|| Failed::internal("the proxies did not come up in time"))
+            .ok_or_else(late)?
     }
 }
 
@@ -203,6 +211,29 @@ pub(super) async fn interrupted() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// What the policies are refused for; the demo's own documents are no reader's fault, and not where the mistake is.
+fn with_advice(why: &str) -> String {
+    let own = |service: &Service| {
+        let name = service.name;
+        let clash = [
+            "the service `{}` is there already",
+            "`{}` means a service already",
+        ];
+        clash
+            .iter()
+            .any(|clash| why.contains(&clash.replace("{}", name)))
+            .then(|| {
+                format!(
+                    "{why}\n  the demo runs {name} itself, on a free port, and writes its `service` document: take yours out of the policies"
+                )
+            })
+    };
+    SERVICES
+        .iter()
+        .find_map(own)
+        .unwrap_or_else(|| why.to_owned())
 }
 
 fn tracing(url: &str) -> String {

@@ -177,12 +177,18 @@ impl Story<'_> {
         if let Some(location) = &decision.location {
             self.line(1, &format!("location: {location}"));
         }
-        for header in &decision.headers {
+        for header in decision.headers.iter().chain(&decision.reply_headers) {
             let value = header
                 .value
                 .as_deref()
                 .map_or("removed".to_owned(), |value| format!("set to {value:?}"));
             self.line(1, &format!("header {}: {value}", header.name));
+        }
+        if let Some(body) = &decision.body {
+            self.line(
+                1,
+                &format!("body, {}: {}", body.content_type, body.text.trim_end()),
+            );
         }
         for Charge {
             quota,

@@ -1,55 +1,48 @@
 //! Denials: what the caller is told, in which status, and what the log is told.
 //!
 //! Outcomes are never mixed: denied is 403 (or the rule's status), undetermined 403, what could not be asked 503 with a time to
-//! come back, over the limit 429 with one. A rule's own status, message and location are for its match alone.
+//! come back, over the limit 429 with one. What a rule has of its own (status, message, location, headers, body) is for its match
+//! alone.
+//!
+//! Statuses, `location` and the time to come back are the denial itself, and everybody gets them. Words (message, headers, body)
+//! are told to whom `mesh.denials` shows them; others get the decision's id.
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_attributes::{AttributeBag, Value, vocabulary};
-use mixer_documents::{Denials, Mesh};
+use mixer_documents::{Denials, Mesh, Otherwise, Reply};
 
 use super::{Named, because, plain, source};
 use crate::dispatch::ask::{Asked, Fault};
 use crate::dispatch::charge::{Unchargeable, undetermined};
-use crate::dispatch::decision::{Because, Charge, Decision, Verdict};
+use crate::dispatch::decision::{Because, Body, Charge, Decision, HeaderOperation, Told, Verdict};
 use crate::dispatch::settle::{By, Deciding, Why};
 use crate::dispatch::{Decided, Source};
 use crate::snapshot::Snapshot;
 
 const DENIED: (u16, u8) = (403, 7);
 const UNAVAILABLE: (u16, u8) = (503, 14);
-const OVER_LIMIT: (u16, u8) = (429, 8);
 
-/// What is said to a caller that is denied.
+/// What is said to a caller that is denied, and what the log is told.
 struct Denial {
-    status: u16,
-    message: String,
+    told: Told,
     detail: Option<String>,
-    location: Option<String>,
     retry_after: Option<Duration>,
 }
 
 impl Denial {
-    /// By the operator's words.
-    fn with(message: String, detail: Option<String>) -> Self {
+    fn with(told: Told, detail: Option<String>) -> Self {
         Self {
-            status: DENIED.0,
-            message,
+            told,
             detail,
-            location: None,
             retry_after: None,
         }
     }
-
-    /// For a reason the operator did not foresee, which is the message.
-    fn for_reason(reason: String) -> Self {
-        Self::with(reason.clone(), Some(reason))
-    }
 }
 
-impl Deciding<'_> {
+impl<'a> Deciding<'a> {
     /// The denial that `by` decides.
     pub(super) fn deny(
         &mut self,
@@ -67,7 +60,7 @@ impl Deciding<'_> {
             id,
         );
         Decided {
-            decision: self.told(denial, decision),
+            decision: told(denial, decision),
             by: source(by),
         }
     }
@@ -88,7 +81,7 @@ impl Deciding<'_> {
         };
         let decision = plain(Verdict::Deny, Because::Undetermined, named, revision, id);
         Decided {
-            decision: self.told(Denial::for_reason(failed.reason.clone()), decision),
+            decision: told(self.for_reason(failed.reason.clone()), decision),
             by: Source::Quota,
         }
     }
@@ -106,11 +99,10 @@ impl Deciding<'_> {
             && let Some((detail, retry_after)) = asked[at].unavailable()
         {
             let adapter = &self.snapshot.adapters[self.ask(self.pending[at]).adapter];
+            let message = unasked(adapter.name());
             return Denial {
-                status: UNAVAILABLE.0,
-                message: unasked(adapter.name()),
+                told: self.only(UNAVAILABLE, message),
                 detail: Some(detail),
-                location: None,
                 retry_after: Some(retry_after),
             };
         }
@@ -118,7 +110,7 @@ impl Deciding<'_> {
             By::Rule {
                 why: Why::Undetermined(error),
                 ..
-            } => Denial::for_reason(undetermined(error)),
+            } => self.for_reason(undetermined(error)),
             By::Rule {
                 policy,
                 rule,
@@ -130,21 +122,29 @@ impl Deciding<'_> {
                 why: Why::Asked(at),
             } => match &asked[*at].result {
                 Ok(answer) => self.by_rule(*policy, *rule, answer.status, answer.message.clone()),
-                Err(Fault::Undetermined(error)) => Denial::for_reason(undetermined(error)),
+                Err(Fault::Undetermined(error)) => self.for_reason(undetermined(error)),
                 Err(Fault::Unavailable { .. }) => unreachable!("it was told above"),
             },
-            By::Otherwise { .. } => {
+            By::Otherwise { policy, .. } => {
                 let detail = self.doubted.as_ref().map(|(policy, rule, error)| {
                     let rule = &self.snapshot.set.policies[*policy].rules[*rule];
                     format!("\"{}\": {}", rule.sentence, undetermined(error))
                 });
-                Denial::with(self.named(by).sentence.to_string(), detail)
+                let Some(Otherwise::Deny {
+                    sentence, reply, ..
+                }) = &self.snapshot.set.policies[*policy].otherwise
+                else {
+                    unreachable!("an `otherwise` that denies decided")
+                };
+                Denial::with(self.tell(reply, sentence), detail)
             }
-            By::Default { .. } => Denial::with("denied by default".to_owned(), None),
+            By::Default { .. } => {
+                Denial::with(self.only(DENIED, "denied by default".to_owned()), None)
+            }
         }
     }
 
-    /// In the words of a rule; an adapter may have better ones, and a status if it is one of a denial.
+    /// In the words of a rule; an adapter may have a better message, and a status if it is one of a denial.
     fn by_rule(
         &mut self,
         policy: usize,
@@ -153,50 +153,103 @@ impl Deciding<'_> {
         message: Option<String>,
     ) -> Denial {
         let rule = &self.snapshot.set.policies[policy].rules[rule];
-        let status = status.filter(|status| (400..600).contains(status));
-        let message = message.unwrap_or_else(|| match &rule.message {
-            Some(template) => template.render(&mut self.evaluation),
-            None => rule.sentence.to_string(),
-        });
-        let location = match (status, &rule.location) {
-            (None, Some(location)) => Some(as_uri(&location.render(&mut self.evaluation))),
-            _ => None,
-        };
+        let mut told = self.tell(&rule.reply, &rule.sentence);
+        if let Some(status) = status.filter(|status| (400..600).contains(status)) {
+            told.http_status = status;
+            told.location = None;
+        }
+        if let (Some(said), Some(message)) = (&mut told.message, message) {
+            *said = message;
+        }
+        Denial::with(told, None)
+    }
+
+    /// For a reason the operator did not foresee, which is the message.
+    fn for_reason(&mut self, reason: String) -> Denial {
+        Denial::with(self.only(DENIED, reason.clone()), Some(reason))
+    }
+
+    /// In the operator's words.
+    pub(in crate::dispatch) fn tell(&mut self, reply: &'a Reply, sentence: &str) -> Told {
+        let location = reply.location.as_ref();
+        let location = location.map(|location| as_uri(&location.render(&mut self.evaluation)));
         let location = location.filter(|location| !location.is_empty());
-        let status = match status.unwrap_or(rule.status) {
+        let http_status = match reply.status {
             // There is nowhere to send the caller: a plain denial.
-            300..400 if location.is_none() => 403,
+            300..400 if location.is_none() => DENIED.0,
             status => status,
         };
-        Denial {
-            status,
-            message,
-            detail: None,
+        let plain = Told {
+            http_status,
+            grpc_status: reply.grpc,
+            message: None,
             location,
-            retry_after: None,
+            headers: Vec::new(),
+            body: None,
+        };
+        if !self.may_see() {
+            return plain;
+        }
+        let body = reply.body.as_ref().and_then(|body| {
+            let text = body.render(&mut self.evaluation)?;
+            let content_type = body.content_type.clone();
+            Some(Body { content_type, text })
+        });
+        let headers = reply.headers(&mut self.evaluation).into_iter();
+        let headers = headers.map(|(name, value)| HeaderOperation {
+            name: name.as_ref().to_owned(),
+            value: Some(value),
+        });
+        Told {
+            message: Some(reply.message(sentence, &mut self.evaluation)),
+            headers: headers.collect(),
+            body,
+            ..plain
         }
     }
 
-    /// The decision, with what `mesh.denials` lets the caller see.
-    fn told(&mut self, denial: Denial, decision: Decision) -> Decision {
+    /// Nothing but a message.
+    fn only(&mut self, (http_status, grpc_status): (u16, u8), message: String) -> Told {
+        Told {
+            http_status,
+            grpc_status,
+            message: self.may_see().then_some(message),
+            location: None,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Whether `mesh.denials` shows the caller why.
+    fn may_see(&mut self) -> bool {
         let mesh = &self.snapshot.set.mesh;
         if mesh.denials == Denials::Mesh {
             self.evaluation.touch(vocabulary::SOURCE_PRINCIPAL, None);
         }
-        let (_, grpc_status) = if decision.because == Because::Unavailable {
-            UNAVAILABLE
-        } else {
-            DENIED
-        };
-        Decision {
-            http_status: denial.status,
-            grpc_status,
-            message: shown(mesh, self.evaluation.bag(), denial.message, &decision.id),
-            detail: denial.detail,
-            location: denial.location,
-            retry_after: denial.retry_after,
-            ..decision
-        }
+        may_see(mesh, self.evaluation.bag())
+    }
+}
+
+/// The decision, with what the caller is told.
+fn told(denial: Denial, decision: Decision) -> Decision {
+    let Told {
+        http_status,
+        grpc_status,
+        message,
+        location,
+        headers,
+        body,
+    } = denial.told;
+    Decision {
+        http_status,
+        grpc_status,
+        message: message.unwrap_or_else(|| no_more_than(&decision.id)),
+        detail: denial.detail,
+        location,
+        retry_after: denial.retry_after,
+        reply_headers: headers,
+        body,
+        ..decision
     }
 }
 
@@ -239,20 +292,20 @@ pub(in crate::dispatch) fn refused(
     allowed: &Decision,
     charge: &Charge,
     retry_after: Option<Duration>,
-    bag: &AttributeBag<'_>,
 ) -> Decision {
-    let sentence = &snapshot.set.policies[charge.place.0].quotas[charge.place.1].sentence;
-    let message = shown(&snapshot.set.mesh, bag, sentence.to_string(), &allowed.id);
-    let (http_status, grpc_status) = OVER_LIMIT;
-    let because = Because::Quota;
-    Decision {
-        because,
-        http_status,
-        grpc_status,
-        message,
+    let denial = Denial {
+        told: charge.told.clone(),
+        detail: None,
         retry_after,
-        ..by_quota(snapshot, allowed, charge)
-    }
+    };
+    let because = Because::Quota;
+    told(
+        denial,
+        Decision {
+            because,
+            ..by_quota(snapshot, allowed, charge)
+        },
+    )
 }
 
 /// The denial of a request that one of its quotas cannot count, where `on_error` says so. Nobody may keep it.
@@ -265,7 +318,10 @@ pub(in crate::dispatch) fn uncountable(
 ) -> Decision {
     let store = snapshot.set.policies[charge.place.0].quotas[charge.place.1].store;
     let reason = unasked(snapshot.adapters[store].name());
-    let message = shown(&snapshot.set.mesh, bag, reason.clone(), &allowed.id);
+    let message = match may_see(&snapshot.set.mesh, bag) {
+        true => reason.clone(),
+        false => no_more_than(&allowed.id),
+    };
     let (http_status, grpc_status) = UNAVAILABLE;
     let (because, detail) = (Because::Unavailable, Some(reason));
     Decision {
@@ -313,9 +369,9 @@ fn as_uri(text: &str) -> String {
     uri
 }
 
-/// What `mesh.denials` lets the caller see of `message`.
-fn shown(mesh: &Mesh, bag: &AttributeBag<'_>, message: String, id: &str) -> String {
-    let may_see = match mesh.denials {
+/// Whether `mesh.denials` shows the caller of `bag` why.
+fn may_see(mesh: &Mesh, bag: &AttributeBag<'_>) -> bool {
+    match mesh.denials {
         Denials::Everyone => true,
         Denials::Nobody => false,
         Denials::Mesh => match bag.value(vocabulary::SOURCE_PRINCIPAL) {
@@ -327,10 +383,10 @@ fn shown(mesh: &Mesh, bag: &AttributeBag<'_>, message: String, id: &str) -> Stri
             }
             _ => false,
         },
-    };
-    if may_see {
-        message
-    } else {
-        format!("access denied ({id})")
     }
+}
+
+/// What others are told: the name by which the log knows the decision.
+pub(crate) fn no_more_than(id: &str) -> String {
+    format!("access denied ({id})")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mixer_documents::{Limit, QuotaOnError};
 
 use super::fixture::{Fixture, LEFT, line};
-use crate::dispatch::{Charge, Decision, LEASE_FOR, Outcome, QuotaAsk, Rate, Taken, Verdict};
+use crate::dispatch::{Charge, Decision, LEASE_FOR, Outcome, QuotaAsk, Rate, Taken, Told, Verdict};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -19,12 +19,24 @@ impl Fixture {
             .check_and_take(&bag, client, &[], dedup_id, LEFT)
             .await;
         self.dispatcher
-            .refusal(&decision, &taken, &bag)
+            .refusal(&decision, &taken)
             .unwrap_or(decision)
     }
 
     async fn ask(&self, client: &str, ask: QuotaAsk<'_>) -> Taken {
         self.dispatcher.quota(&[ask], client, "", LEFT).await[0]
+    }
+}
+
+/// What a caller outside the mesh is told.
+fn plain() -> Told {
+    Told {
+        http_status: 429,
+        grpc_status: 8,
+        message: None,
+        location: None,
+        headers: Vec::new(),
+        body: None,
     }
 }
 
@@ -76,6 +88,7 @@ quotas: [ { quota: all, key: [], limit: 10 per minute, mode: shadow } ]
         tier: "pro".to_owned(),
         on_error: QuotaOnError::Deny,
         shadow: false,
+        told: plain(),
     };
     let shadow = Charge {
         place: (1, 0),
@@ -89,6 +102,7 @@ quotas: [ { quota: all, key: [], limit: 10 per minute, mode: shadow } ]
         tier: String::new(),
         on_error: QuotaOnError::Allow,
         shadow: true,
+        told: plain(),
     };
     assert_eq!(charges, [charge.clone(), shadow.clone()]);
     let put = fixture
@@ -377,7 +391,7 @@ quotas:
             .dispatcher
             .check_and_take(&given.bag(), "a", &[], "", LEFT)
             .await;
-        let refusal = fixture.dispatcher.refusal(&decision, &taken, &given.bag());
+        let refusal = fixture.dispatcher.refusal(&decision, &taken);
         outcomes.push((refusal.is_none(), taken[1].outcome));
     }
     let (passes, refused) = ((true, Outcome::Granted), (true, Outcome::Refused));

@@ -193,7 +193,10 @@ impl RuleText {
             text += &format!("    that: {}\n", quoted(&self.that));
         }
         if let (Some(message), true) = (self.message, self.kind != "allow") {
-            text += &format!("    message: {}\n", quoted(message));
+            let message = quoted(message);
+            text += &format!(
+                "    message: {message}\n    headers: {{ x-why: {message} }}\n    body: {{ why: {message} }}\n"
+            );
         }
         if self.shadow {
             text += "    mode: shadow\n";
@@ -206,6 +209,9 @@ impl QuotaText {
     fn text(&self, number: usize) -> String {
         let mut text = format!("  - quota: q{number}\n    absent: {}\n", self.absent);
         text += &format!("    key: [{}]\n", self.key.map(quoted).unwrap_or_default());
+        if let Some(key) = self.key {
+            text += &format!("    body: {}\n", quoted(&format!("enough, {{{key}}}")));
+        }
         match self.by {
             Some(by) => {
                 text += &format!(

@@ -1,8 +1,8 @@
 //! `/config_dump`: what is in force, as JSON. Secrets are not in it: whatever may hold one says `redacted`.
 
 use mixer_documents::{
-    Algorithm, At, Condition, Fail, Limit, Mode, Otherwise, Policy, Quota, QuotaOnError, Rule,
-    RuleKind, Scope, Telemetry,
+    Algorithm, At, Condition, Fail, Limit, Mode, Otherwise, Policy, Quota, QuotaOnError, Reply,
+    Rule, RuleKind, Scope, Telemetry,
 };
 use serde_json::{Value, json};
 
@@ -85,11 +85,12 @@ fn policy(policy: &Policy, set: &mixer_documents::PolicySet) -> Value {
         "at": at(policy.at),
         "guard": policy.guard,
         "mode": mode(policy.mode),
+        "until": policy.until.as_ref().map(|until| &*until.text),
         "fail": fail(policy.fail),
         "rules": policy.rules.iter().map(|held| rule(held, set)).collect::<Vec<_>>(),
         "otherwise": policy.otherwise.as_ref().map(|otherwise| match otherwise {
             Otherwise::Allow { .. } => json!("allow"),
-            Otherwise::Deny { sentence, .. } => json!({ "deny": &**sentence }),
+            Otherwise::Deny { sentence, reply: held, .. } => json!({ "deny": &**sentence, "reply": reply(held) }),
         }),
         "quotas": policy.quotas.iter().map(|held| quota(held, set)).collect::<Vec<_>>(),
     })
@@ -108,7 +109,22 @@ fn rule(rule: &Rule, set: &mixer_documents::PolicySet) -> Value {
         "when": condition(&rule.when),
         "that": rule.that.as_ref().map(condition),
         "ask": rule.ask.as_ref().map(|ask| &*set.adapters[ask.adapter].name),
-        "status": rule.status,
+        "until": rule.until.as_ref().map(|until| &*until.text),
+        "reply": (rule.kind != RuleKind::Allow).then(|| reply(&rule.reply)),
+    })
+}
+
+fn reply(reply: &Reply) -> Value {
+    json!({
+        "status": reply.status,
+        "grpc": reply.grpc,
+        "location": reply.location.as_ref().map(|location| location.source()),
+        "message": reply.message.as_ref().map(|message| message.source()),
+        "headers": reply.headers.iter().map(|(name, value)| (name.to_string(), json!(value.source())))
+            .collect::<serde_json::Map<_, _>>(),
+        "body": reply.body.as_ref().map(|body| json!({
+            "content_type": &*body.content_type, "text": body.source(),
+        })),
     })
 }
 
@@ -140,6 +156,8 @@ fn quota(quota: &Quota, set: &mixer_documents::PolicySet) -> Value {
             QuotaOnError::Deny => json!("deny"),
             QuotaOnError::Local(percent) => json!({ "local": format!("{percent}%") }),
         },
+        "until": quota.until.as_ref().map(|until| &*until.text),
+        "reply": reply(&quota.reply),
     })
 }
 

@@ -4,10 +4,12 @@ use mixer_attributes::{AttributeId, Vocabulary};
 use mixer_cel::Reference;
 use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
+use mixer_proto::v1::header_operation::Target;
 
 use super::time;
 use crate::dispatch::{
-    Because, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Verdict,
+    Because, Body, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Told, Verdict,
+    no_more_than,
 };
 
 /// The answer to a Check. `set` is the one that decided.
@@ -19,7 +21,7 @@ pub(crate) fn check_response(
     let charges = decision
         .charges
         .into_iter()
-        .map(|made| charge(made, set))
+        .map(|made| charge(made, &decision.id, set))
         .collect();
     let referenced = decision.referenced.iter();
     let decision = v1::Decision {
@@ -35,7 +37,9 @@ pub(crate) fn check_response(
         retry_after_seconds: decision.retry_after.map_or(0, whole_seconds),
         revision: decision.revision.as_ref().to_owned(),
         shadow: decision.shadow.into_iter().map(shadow).collect(),
-        headers: decision.headers.into_iter().map(header).collect(),
+        headers: each(decision.headers, Target::Request)
+            .chain(each(decision.reply_headers, Target::Response))
+            .collect(),
         charges,
         referenced: referenced
             .map(|(read, present)| reference(read, *present, &set.vocabulary))
@@ -43,6 +47,7 @@ pub(crate) fn check_response(
         valid_for: decision.valid_for.map(time),
         valid_uses: decision.valid_uses,
         id: decision.id,
+        body: decision.body.map(body),
     };
     v1::CheckResponse {
         decision: Some(decision),
@@ -116,15 +121,39 @@ fn shadow(shadow: ShadowVerdict) -> v1::ShadowVerdict {
     }
 }
 
-fn header(operation: HeaderOperation) -> v1::HeaderOperation {
-    v1::HeaderOperation {
-        target: v1::header_operation::Target::Request.into(),
-        name: operation.name,
-        value: operation.value,
+fn each(
+    operations: Vec<HeaderOperation>,
+    target: Target,
+) -> impl Iterator<Item = v1::HeaderOperation> {
+    operations
+        .into_iter()
+        .map(move |operation| v1::HeaderOperation {
+            target: target.into(),
+            name: operation.name,
+            value: operation.value,
+        })
+}
+
+fn body(body: Body) -> v1::Body {
+    v1::Body {
+        content_type: body.content_type.as_ref().to_owned(),
+        text: body.text,
     }
 }
 
-fn charge(charge: Charge, set: &PolicySet) -> v1::Charge {
+fn refusal(told: Told, decision: &str) -> v1::Refusal {
+    v1::Refusal {
+        http_status: told.http_status.into(),
+        grpc_status: told.grpc_status.into(),
+        message: told.message.unwrap_or_else(|| no_more_than(decision)),
+        location: told.location.unwrap_or_default(),
+        headers: each(told.headers, Target::Response).collect(),
+        body: told.body.map(body),
+    }
+}
+
+/// A charge of the decision of that id.
+fn charge(charge: Charge, decision: &str, set: &PolicySet) -> v1::Charge {
     let (policy, quota) = charge.place;
     let policy = &set.policies[policy];
     let quota = &policy.quotas[quota];
@@ -149,6 +178,7 @@ fn charge(charge: Charge, set: &PolicySet) -> v1::Charge {
         policy: policy.name.as_ref().to_owned(),
         sentence: quota.sentence.as_ref().to_owned(),
         shadow: charge.shadow,
+        refusal: Some(refusal(charge.told, decision)),
     }
 }
 

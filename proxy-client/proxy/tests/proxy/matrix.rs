@@ -89,7 +89,9 @@ async fn grpc_passes_with_its_trailers_without_being_declared() {
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, app.address)).await;
     let mut client = http2(proxy.inbound().unwrap()).await;
-    let trailers = HeaderMap::from_iter([("x-checksum".parse().unwrap(), "7".parse().unwrap())]);
+    let named = |name: &str| (name.parse().unwrap(), "7".parse().unwrap());
+    let claims = ["x-mixer-principal", "x_mixer_b", "x-forwarded-client-cert"];
+    let trailers = HeaderMap::from_iter(["x-checksum"].into_iter().chain(claims).map(named));
     for path in ["/shop.Products/List", "/echo"] {
         let body = frames(vec![
             Frame::data(Bytes::from_static(b"\0\0\0\0\x01x")),
@@ -113,6 +115,12 @@ async fn grpc_passes_with_its_trailers_without_being_declared() {
                 .is_some_and(|trailers| trailers.contains_key(expected)),
             "{path}"
         );
+        for claim in claims {
+            assert!(
+                !collected.trailers().unwrap().contains_key(claim),
+                "{path}: the application got {claim}"
+            );
+        }
         assert_eq!(collected.to_bytes(), &b"\0\0\0\0\x01x"[..]);
     }
     let seen = app.seen();

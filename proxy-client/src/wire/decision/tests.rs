@@ -1,6 +1,7 @@
 //! What is read from a CheckResponse, and what is refused.
 
 use super::*;
+use crate::Body;
 
 fn decision(verdict: v1::Verdict) -> v1::Decision {
     v1::Decision {
@@ -27,6 +28,10 @@ fn what_makes_no_sense_is_an_error_that_names_the_field_never_an_allow() {
         quota: "q".into(),
         on_error: 1,
         ..Default::default()
+    };
+    let refusing = |refusal| v1::Charge {
+        refusal: Some(refusal),
+        ..charge.clone()
     };
     let header = v1::HeaderOperation {
         target: 1,
@@ -90,6 +95,46 @@ fn what_makes_no_sense_is_an_error_that_names_the_field_never_an_allow() {
                 ..deny()
             }),
             "decision.location: is not a header value",
+        ),
+        (
+            Some(v1::Decision {
+                body: Some(v1::Body::default()),
+                ..deny()
+            }),
+            "decision.body.content_type: is not a header value",
+        ),
+        (
+            Some(v1::Decision {
+                charges: vec![refusing(v1::Refusal {
+                    http_status: 302,
+                    ..Default::default()
+                })],
+                ..allow()
+            }),
+            "decision.charges[0].refusal.location: is missing though the status redirects",
+        ),
+        (
+            Some(v1::Decision {
+                charges: vec![refusing(v1::Refusal {
+                    http_status: 200,
+                    ..Default::default()
+                })],
+                ..allow()
+            }),
+            "decision.charges[0].refusal.http_status: is not a status of a denial",
+        ),
+        (
+            Some(v1::Decision {
+                charges: vec![refusing(v1::Refusal {
+                    headers: vec![v1::HeaderOperation {
+                        value: Some("a\nb".into()),
+                        ..header.clone()
+                    }],
+                    ..Default::default()
+                })],
+                ..allow()
+            }),
+            "decision.charges[0].refusal.headers[0].value: is not a header value",
         ),
         (
             Some(v1::Decision {
@@ -159,6 +204,86 @@ fn what_makes_no_sense_is_an_error_that_names_the_field_never_an_allow() {
     for (decision, expected) in cases {
         assert_eq!(problem(decision), expected);
     }
+}
+
+#[test]
+fn what_a_denied_caller_is_told_is_taken_whole() {
+    let header = |name: &str, value: &str| v1::HeaderOperation {
+        target: 2,
+        name: name.into(),
+        value: Some(value.into()),
+    };
+    let body = v1::Body {
+        content_type: "text/html".into(),
+        text: "<p>no</p>".into(),
+    };
+    let expected_body = Some(Arc::new(Body {
+        content_type: "text/html".into(),
+        text: "<p>no</p>".into(),
+    }));
+    let denied = v1::Decision {
+        http_status: 401,
+        grpc_status: 16,
+        headers: vec![header("WWW-Authenticate", "Bearer")],
+        body: Some(body.clone()),
+        ..decision(v1::Verdict::Deny)
+    };
+    let answer = |decision| {
+        let grants = vec![v1::Grant {
+            outcome: 1,
+            ..Default::default()
+        }];
+        let response = v1::CheckResponse {
+            decision: Some(decision),
+            grants,
+        };
+        check_response(response).unwrap().decided
+    };
+    let denied = answer(denied).answer;
+    assert_eq!((denied.http_status, denied.grpc_status), (401, 16));
+    assert_eq!(denied.body, expected_body);
+    let [authenticate] = &*denied.headers else {
+        panic!()
+    };
+    assert!(authenticate.on_response);
+    assert_eq!(
+        (&*authenticate.name, authenticate.value.as_deref()),
+        ("www-authenticate", Some("Bearer"))
+    );
+
+    let charged = |refusal| {
+        let charge = v1::Charge {
+            quota: "q".into(),
+            on_error: 1,
+            sentence: "requests per client".into(),
+            refusal,
+            ..Default::default()
+        };
+        let decision = v1::Decision {
+            charges: vec![charge],
+            ..decision(v1::Verdict::Allow)
+        };
+        answer(decision).charges[0].refusal.clone()
+    };
+    let plain = charged(None);
+    assert_eq!(
+        (plain.http_status, plain.grpc_status, &*plain.message),
+        (429, 8, "requests per client")
+    );
+    let moved = charged(Some(v1::Refusal {
+        http_status: 303,
+        grpc_status: 14,
+        message: "wait".into(),
+        location: "/queue".into(),
+        headers: vec![header("x-a", "b")],
+        body: Some(body),
+    }));
+    assert_eq!(
+        (moved.http_status, moved.grpc_status, &*moved.message),
+        (303, 14, "wait")
+    );
+    assert_eq!(moved.location.as_deref(), Some("/queue"));
+    assert_eq!((moved.headers.len(), moved.body), (1, expected_body));
 }
 
 #[test]

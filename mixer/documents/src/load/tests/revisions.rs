@@ -87,6 +87,11 @@ fn a_revision_changes_with_what_can_change_a_decision_and_with_nothing_else() {
             "policy: c\nfor: destination.service == \"c.shop\"\nrules: [{ deny: all }]\n---\npolicy: a\n",
             nothing,
         ),
+        (
+            "    when: source.namespace == \"sandbox\"",
+            "    mode: shadow\n    until: 2026-12-31\n    when: source.namespace == \"sandbox\"",
+            (true, false),
+        ),
         ("\"sandbox\"", "\"sand box\"", (true, false)),
         (
             "deny: sandbox\n    when:",
@@ -123,6 +128,48 @@ fn a_revision_changes_with_what_can_change_a_decision_and_with_nothing_else() {
     ] {
         assert_eq!(edit(from, to), changed, "{from} -> {to}");
     }
+}
+
+#[test]
+fn all_that_a_denied_caller_is_told_is_part_of_the_revision_and_when_a_trial_ends_is_not() {
+    let of = |lines: &str| {
+        let text = format!("policy: a\nfor: always\nrules:\n  - deny: b\n{lines}");
+        revision(&text, "a.shop")
+    };
+    let told = [
+        "",
+        "    status: 404\n",
+        "    grpc: NOT_FOUND\n",
+        "    message: a b\n",
+        "    message: a  b\n",
+        "    headers: { x-a: b }\n",
+        "    headers: { x-a: c }\n",
+        "    headers: { x-b: b }\n",
+        "    headers: { x-a: b, x-b: b }\n",
+        "    headers: { x-b: b, x-a: b }\n",
+        "    body: a b\n",
+        "    body: a  b\n",
+        "    body: { a: b }\n",
+        "    body: { a: 'b{source.port}' }\n",
+        "    body: { a: '{source.port}' }\n",
+        "    body: '{{\"a\":\"b\"}}'\n",
+        "    body: '{{\"a\":\"b\"}}'\n    headers: { content-type: application/json }\n",
+    ];
+    let revisions: std::collections::HashSet<String> = told.iter().map(|lines| of(lines)).collect();
+    assert_eq!(revisions.len(), told.len());
+    assert_eq!(of("    grpc: 5\n"), of("    grpc: NOT_FOUND\n"));
+    assert_eq!(
+        of("    mode: shadow\n"),
+        of("    mode: shadow\n    until: 2026-12-31\n")
+    );
+    let quota = |keys: &str| {
+        let text = format!(
+            "policy: a\nfor: always\nquotas: [{{ quota: q, key: [], limit: 1 per day{keys} }}]\n"
+        );
+        revision(&text, "a.shop")
+    };
+    assert_ne!(quota(""), quota(", message: later"));
+    assert_ne!(quota(""), quota(", status: 503"));
 }
 
 #[test]

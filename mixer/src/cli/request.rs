@@ -1,4 +1,4 @@
-//! The request to explain: a file, and attributes from the command line over it.
+//! The request a verb is about: a file, and attributes from the command line over it.
 
 use std::io::Read;
 use std::path::Path;
@@ -27,15 +27,25 @@ pub(super) fn read(
     };
     let mut request = parsed(&name, &text, vocabulary)?;
     for attribute in attributes {
-        let given = parsed("-a", &as_yaml(attribute, vocabulary)?, vocabulary)?;
-        for (id, value) in given.iter() {
-            match (request.value_mut(id), value) {
-                (Some(OwnedValue::Map(map)), OwnedValue::Map(more)) => map.extend(more.clone()),
-                _ => drop(request.set(id, value.clone())),
-            }
-        }
+        set(&mut request, attribute, vocabulary)?;
     }
     Ok(request)
+}
+
+/// Sets one attribute, or one key of a map, given as `name=value`.
+pub(super) fn set(
+    request: &mut OwnedBag,
+    attribute: &str,
+    vocabulary: &Vocabulary,
+) -> Result<(), String> {
+    let given = parsed("-a", &as_yaml(attribute, vocabulary)?, vocabulary)?;
+    for (id, value) in given.iter() {
+        match (request.value_mut(id), value) {
+            (Some(OwnedValue::Map(map)), OwnedValue::Map(more)) => map.extend(more.clone()),
+            _ => drop(request.set(id, value.clone())),
+        }
+    }
+    Ok(())
 }
 
 fn parsed(name: &str, text: &str, vocabulary: &Vocabulary) -> Result<OwnedBag, String> {
