@@ -24,22 +24,23 @@ use std::time::Duration;
 
 use mixer_attributes::{AttributeBag, Value, vocabulary};
 use mixer_cel::Evaluation;
-use mixer_documents::{Applicable, At};
+use mixer_documents::{Applicable, At, Plan};
 use mixer_runtime::{Clock, Random};
 
 use self::ask::contained;
 use self::outcome::Verdicts;
-use self::settle::{By, Deciding, Group, Open, Settled};
+use self::settle::{By, Deciding, End, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
 
 pub use decision::{
-    Because, Body, Charge, Decision, HeaderOperation, ShadowVerdict, Told, Verdict,
+    Because, Body, Charge, Decision, HeaderOperation, ShadowOutcome, ShadowVerdict, Told, Verdict,
 };
 pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub(crate) use outcome::denial::no_more_than;
 pub use quota::{Outcome, QuotaAsk, Rate, Taken};
+pub use shadow::Enforced;
 
 /// Decides against one snapshot.
 #[derive(Clone, Debug)]
@@ -94,14 +95,12 @@ impl Dispatcher {
             snapshot: &self.snapshot,
             evaluation: Evaluation::new(bag, &self.snapshot.set.references),
             at,
-            tcp: applicable.declared_tcp,
             pending: Vec::new(),
             doubted: None,
         };
-        let Some(first) = contained(|| deciding.first_pass(applicable)) else {
+        let Some(first) = contained(|| deciding.first_pass(&applicable.plan)) else {
             return Decided::broken(self.broken(revision));
         };
-        let watching = deciding.watch(applicable, bag);
         let asked = if deciding.pending.is_empty() {
             Vec::new()
         } else {
@@ -124,10 +123,9 @@ impl Dispatcher {
             let verdicts = Verdicts {
                 settled,
                 asked: &asked,
-                watching,
                 revision: revision.clone(),
             };
-            outcome::decision(deciding, applicable, verdicts, self.random.next())
+            outcome::decision(deciding, &applicable.plan, verdicts, self.random.next())
         };
         contained(finish).unwrap_or_else(|| Decided::broken(self.broken(revision)))
     }
@@ -186,19 +184,19 @@ struct Groups {
 }
 
 impl Deciding<'_> {
-    fn first_pass(&mut self, applicable: &Applicable) -> First {
+    fn first_pass(&mut self, plan: &Plan) -> First {
         for reference in &self.snapshot.set.consulted {
             self.evaluation.touch_reference(*reference);
         }
         let mut guards = Vec::new();
-        for guard in &applicable.guards {
-            match self.settle(std::slice::from_ref(guard), Group::Guard) {
+        for guard in &plan.guards {
+            match self.settle(guard, End::Nothing) {
                 Settled::Deny(by) => return self.denied(by),
                 Settled::Open(open) => guards.push(open),
                 Settled::Pass(_) => {}
             }
         }
-        match self.settle(&applicable.pool, Group::Pool) {
+        match self.settle(&plan.pool, End::Default) {
             Settled::Deny(by) => self.denied(by),
             pool if guards.is_empty() && !matches!(pool, Settled::Open(_)) => First::Settled(pool),
             pool => First::Open(Groups { guards, pool }),

@@ -20,6 +20,7 @@ use crate::server::listen;
 use crate::server::metrics::Metrics;
 use crate::server::mixer::Service;
 use crate::server::reports::Reports;
+use crate::server::trials::Trials;
 use crate::server::watch::Subscribers;
 use crate::snapshot::{Snapshot, Surroundings};
 
@@ -213,6 +214,7 @@ impl Server {
             live: live.clone(),
             subscribers: subscribers.clone(),
             reports: reports.clone(),
+            trials: Trials::start(clock.clone(), metrics.clone(), &background),
             metrics: metrics.clone(),
             clock: clock.clone(),
             most_in_flight: limits.in_flight,

@@ -9,5 +9,6 @@ pub mod metrics;
 pub(crate) mod mixer;
 mod process;
 pub(crate) mod reports;
+pub(crate) mod trials;
 pub(crate) mod watch;
 pub mod wire;

@@ -5,7 +5,6 @@
 //! begin their work when the snapshot comes into force ([`Snapshot::start`]).
 
 mod build;
-mod facts;
 mod revision;
 
 use std::collections::HashMap;
@@ -20,7 +19,6 @@ use mixer_runtime::{Clock, Random};
 use crate::dispatch::{Installed, Ledger};
 
 pub(crate) use build::env;
-pub(crate) use facts::Facts;
 
 /// One set of documents, with its adapters.
 #[derive(Debug)]
@@ -38,8 +36,6 @@ pub struct Snapshot {
 /// What is worked out of a set once.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// In the order of [`PolicySet::policies`].
-    pub(crate) facts: Vec<Facts>,
     /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
     /// Adapters that outbound policies ask.
@@ -87,7 +83,16 @@ impl Snapshot {
     ) -> Result<Self, Diagnostics> {
         let mut set = mixer_documents::load(sources)?;
         set.warn_overdue(surroundings.clock.wall());
-        build::build(Arc::new(set), registry, surroundings)
+        Self::of(Arc::new(set), registry, surroundings)
+    }
+
+    /// Builds the adapters that a loaded set names.
+    pub(crate) fn of(
+        set: Arc<PolicySet>,
+        registry: &Registry,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Diagnostics> {
+        build::build(set, registry, surroundings)
     }
 
     /// Lets the adapters begin their background work; once, when it comes into force and before it is shared.

@@ -144,7 +144,7 @@ impl One<'_> {
         let applicable = if all {
             applicable
         } else {
-            Arc::new(self.alone(&applicable))
+            Arc::new(self.snapshot.set.alone(&applicable, self.at))
         };
         let held = match self.test.kind {
             TestKind::Allow | TestKind::Deny => {
@@ -183,25 +183,6 @@ impl One<'_> {
         Err(format!(
             "no rule, otherwise or quota of any policy is called \"{sentence}\""
         ))
-    }
-
-    /// Only its own policy, if that applies.
-    fn alone(&self, applicable: &Applicable) -> Applicable {
-        let own = |policies: &[usize]| {
-            policies
-                .iter()
-                .copied()
-                .filter(|at| *at == self.at)
-                .collect()
-        };
-        Applicable {
-            guards: own(&applicable.guards),
-            pool: own(&applicable.pool),
-            shadow: own(&applicable.shadow),
-            telemetry: Vec::new(),
-            declared_tcp: applicable.declared_tcp,
-            scope: applicable.scope.clone(),
-        }
     }
 
     fn holds(&self, decided: &Decided, applicable: &Applicable) -> Result<(), String> {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use mixer_attributes::AttributeBag;
 use mixer_proto::v1;
 use mixer_runtime::{Clock, Instant, Random, Tasks, queue};
@@ -47,6 +48,8 @@ struct Inner {
     states: watch::Sender<Option<Arc<State>>>,
     /// When the Watch stream was lost, in nanoseconds of the clock; of meaning while `counters.watching` is false.
     lost_at: AtomicU64,
+    /// Requests that Mixer is told of, for what is in shadow.
+    samples: queue::Sender<Bytes>,
     reporter: Reporter,
     pump: Mutex<Pump>,
     closing: watch::Sender<bool>,
@@ -70,6 +73,8 @@ enum Here {
 
 /// Counters of quotas held at once; each takes about 300 bytes.
 const MOST_COUNTERS: usize = 65_536;
+/// Samples waiting to be sent.
+const MOST_SAMPLES: usize = 64;
 /// Refills waiting to be sent.
 const MOST_WAITING: usize = 4_096;
 
@@ -97,6 +102,7 @@ impl Client {
             config.client.clone(),
         );
         let (waiting, asks) = queue::bounded(MOST_WAITING);
+        let (samples, sampled) = queue::bounded(MOST_SAMPLES);
         let inner = Arc::new(Inner {
             name: config.client,
             clock,
@@ -109,12 +115,14 @@ impl Client {
             known: ArcSwapOption::empty(),
             states: watch::Sender::new(None),
             lost_at: AtomicU64::new(0),
+            samples,
             reporter,
             pump: Mutex::new(pump),
             closing: watch::Sender::new(false),
         });
         tasks.spawn_until_stop("mixer watch", inner.clone().watch(watch));
         tasks.spawn_until_stop("mixer leases", inner.clone().hold_leases(asks));
+        tasks.spawn_until_stop("mixer shadow", inner.clone().send_samples(sampled));
         tasks.spawn_until_stop("mixer report", inner.clone().report(config.report_interval));
         Self { inner }
     }
@@ -232,6 +240,9 @@ impl Inner {
         if !announced {
             Counters::count(&self.counters.stale_answers);
         }
+        if place.scope.shadow && place.sample.takes(self.clock.now()) {
+            self.sample(at, bag, &entry.answer);
+        }
         if entry.charges.is_empty() || entry.answer.verdict == Verdict::Deny {
             return Here::Answered(entry.answer.clone());
         }
@@ -256,6 +267,14 @@ impl Inner {
                     refusal.retry_after,
                 ))
             }
+        }
+    }
+
+    /// Tells Mixer of a request that was answered from the cache, in the background: what is in shadow is not part of what is
+    /// cached, and is tried on a sample. (Describing it is all that this request pays.)
+    fn sample(&self, at: At, bag: &AttributeBag<'_>, answer: &Answer) {
+        if let Ok(request) = wire::answered_request(at, bag, &self.name, answer) {
+            self.samples.offer(request);
         }
     }
 

@@ -5,8 +5,11 @@
 //! answers about an older revision are never found again.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use mixer_runtime::Instant;
 
 use crate::cache::Shapes;
 use crate::wire::{Charge, CounterId, Told};
@@ -31,7 +34,15 @@ pub(crate) struct Place {
     pub(crate) scope: Arc<Scope>,
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) charged: Arc<Charged>,
+    pub(crate) sample: Sample,
 }
+
+/// Says which of the requests answered from the cache are sent for what is in shadow: ten a second.
+#[derive(Debug, Default)]
+pub(crate) struct Sample(AtomicU64);
+
+/// Between two of a sample.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The counters that requests to a destination were charged to last: their rates go with the next Check.
 #[derive(Debug, Default)]
@@ -53,6 +64,7 @@ impl Known {
                     scope: scope.clone(),
                     shapes,
                     charged,
+                    sample: Sample::default(),
                 })
             }
             before => {
@@ -65,6 +77,7 @@ impl Known {
                     scope: scope.clone(),
                     shapes: Arc::new(Shapes::new()),
                     charged,
+                    sample: Sample::default(),
                 })
             }
         };
@@ -110,6 +123,20 @@ impl Known {
             (At::Outbound, Some(name)) => self.outbound.get(name).unwrap_or(&self.outbound_default),
             (At::Outbound, None) => &self.outbound_default,
         }
+    }
+}
+
+impl Sample {
+    /// Whether this request is one; counted by the clock, so that however many there are costs Mixer the same.
+    pub(crate) fn takes(&self, now: Instant) -> bool {
+        // The first at once.
+        let now = now.as_nanos().saturating_add(1);
+        let last = self.0.load(Ordering::Relaxed);
+        (last == 0 || u128::from(now.saturating_sub(last)) >= SAMPLE_EVERY.as_nanos())
+            && self
+                .0
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 

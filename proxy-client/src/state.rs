@@ -23,6 +23,7 @@ pub struct Scope {
     pub records: bool,
     pub trace_sample: f64,
     pub standard_metrics: bool,
+    pub shadow: bool,
 }
 
 /// The newest state, kept when Mixer is lost.

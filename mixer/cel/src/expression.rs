@@ -7,7 +7,7 @@ use mixer_attributes::AttributeId;
 
 use crate::budget::Budget;
 use crate::node::Node;
-use crate::{EvalError, Evaluation, Kind, Val, eval};
+use crate::{EvalError, Evaluation, Fact, Kind, Val, eval, facts};
 
 /// A compiled expression: immutable, shared by threads, no I/O, bounded time.
 #[derive(Clone, Debug)]
@@ -81,6 +81,11 @@ impl Expression {
     /// Every read in it, those of custom attributes' definitions included.
     pub fn reads(&self) -> &[Read] {
         &self.0.reads
+    }
+
+    /// What makes it false whatever else is so, in the order it is written in.
+    pub fn facts(&self) -> Vec<Fact> {
+        facts::facts(&self.0.node)
     }
 
     /// Reads of map keys with no `has()` or `in` test of that key earlier in the same `&&`. `earlier` are expressions that

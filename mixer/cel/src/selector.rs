@@ -11,7 +11,7 @@ use crate::check::Names;
 use crate::node::Node;
 use crate::parse::{self, Parser};
 use crate::tree::{Ast, AstKind, Operator};
-use crate::{Problem, ProblemKind, Val};
+use crate::{Fact, FactTest, Problem, ProblemKind, Question, Val, facts};
 
 /// A compiled `for`. A comparison with an absent attribute is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +79,9 @@ impl Selector {
         self.0.holds(bag, true)
     }
 
-    /// The values that `attribute` may have for this to select, when only these can be: for an index.
-    pub fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
-        self.0.only(attribute)
+    /// What makes it select nothing whatever else is so. What is absent does, too.
+    pub fn facts(&self) -> Vec<Fact> {
+        self.0.facts()
     }
 
     /// A text that is equal for selectors that mean the same comparison tree, for digests.
@@ -120,19 +120,27 @@ impl Test {
         }
     }
 
-    fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
+    fn facts(&self) -> Vec<Fact> {
         match self {
-            Test::Compare(field, Comparison::In(texts))
-                if field.attribute == attribute && field.key.is_none() =>
-            {
-                Some(texts.iter().map(String::as_str).collect())
+            Test::Always => Vec::new(),
+            Test::All(tests) => tests.iter().flat_map(Test::facts).collect(),
+            Test::Any(tests) => facts::either(tests.iter().map(Test::facts))
+                .into_iter()
+                .collect(),
+            Test::Compare(field, comparison) => {
+                let text = |text: &String| Box::from(text.as_str());
+                let tests = match comparison {
+                    Comparison::In(texts) => {
+                        texts.iter().map(|is| FactTest::Is(text(is))).collect()
+                    }
+                    Comparison::StartsWith(start) => vec![FactTest::StartsWith(text(start))],
+                    Comparison::EndsWith(end) => vec![FactTest::EndsWith(text(end))],
+                };
+                vec![Fact {
+                    question: Question::of_selector(field.attribute, field.key.as_deref()),
+                    tests,
+                }]
             }
-            Test::All(tests) => tests.iter().find_map(|test| test.only(attribute)),
-            Test::Any(tests) => {
-                let all: Option<Vec<_>> = tests.iter().map(|test| test.only(attribute)).collect();
-                all.map(|all| all.concat())
-            }
-            Test::Always | Test::Compare(..) => None,
         }
     }
 

@@ -87,27 +87,6 @@ fn what_is_not_known_yet_may_be_anything() {
 }
 
 #[test]
-fn an_index_knows_the_values_a_selector_can_take() {
-    let only = |source: &str| {
-        let selector = selector(source);
-        selector
-            .only(v::DESTINATION_SERVICE)
-            .map(|values| values.join(" "))
-    };
-    assert_eq!(
-        only(r#"destination.service in ["b", "a"]"#).as_deref(),
-        Some("a b")
-    );
-    let both = r#"destination.namespace == "n" && (destination.service == "a" || destination.service == "b")"#;
-    assert_eq!(only(both).as_deref(), Some("a b"));
-    assert_eq!(
-        only(r#"destination.service == "a" || destination.namespace == "n""#),
-        None
-    );
-    assert_eq!(only("always"), None);
-}
-
-#[test]
 fn the_same_comparisons_have_the_same_canonical_text() {
     let canonical = |source: &str| selector(source).canonical();
     assert_eq!(

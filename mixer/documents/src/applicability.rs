@@ -2,9 +2,8 @@
 //!
 //! `for` reads selector attributes only, which operators configure; there are as many different values as there are
 //! destinations. So the answer is kept under the values, and a decision among 10,000 policies costs one lookup more than one
-//! among ten. The values are hashed where they lie: a lookup allocates nothing.
-
-mod index;
+//! among ten. The values are hashed where they lie: a lookup allocates nothing. With the answer goes its [`Plan`], the rules
+//! and their index; so what is kept is bounded by their size too.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,15 +11,20 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mixer_attributes::{AttributeBag, AttributeId, Entry, Value, vocabulary};
-use mixer_cel::{Compiler, ReferenceId};
+use mixer_cel::{Compiler, ReferenceId, Selector};
 use quick_cache::Equivalent;
 
-use self::index::Index;
 use crate::digest::Digests;
-use crate::{Applicable, At, Fail, Mode, Policy, PolicySet, Protocol, Scope, Service, Telemetry};
+use crate::index::Index;
+use crate::plan::Indexing;
+use crate::{
+    Applicable, At, Fail, Mode, Plan, Policy, PolicySet, Protocol, Scope, Service, Telemetry,
+};
 
 /// How many destinations are kept.
 const MOST: usize = 10_000;
+/// How many entries of their plans: about 200 MB.
+const MOST_ENTRIES: u64 = 4_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Applicability {
@@ -34,7 +38,16 @@ pub(crate) struct Applicability {
     kept: Kept,
 }
 
-struct Kept(quick_cache::sync::Cache<Key, Arc<Applicable>>);
+struct Kept(quick_cache::sync::Cache<Key, Arc<Applicable>, Weight>);
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<Key, Arc<Applicable>> for Weight {
+    fn weight(&self, _: &Key, applicable: &Arc<Applicable>) -> u64 {
+        1 + applicable.plan.weight() as u64
+    }
+}
 
 impl Applicability {
     pub(crate) fn new(
@@ -45,6 +58,9 @@ impl Applicability {
     ) -> Self {
         let of_policies = || policies.iter().map(|policy| &policy.selector);
         let of_telemetry = || telemetry.iter().map(|document| &document.selector);
+        let index = |selectors: &mut dyn Iterator<Item = &Selector>| {
+            Index::new(&selectors.map(Selector::facts).collect::<Vec<_>>())
+        };
         let selectors = of_policies().chain(of_telemetry());
         let mut reads: Vec<_> = selectors.flat_map(|selector| selector.reads()).collect();
         // What is declared tcp is told by the service's name.
@@ -58,10 +74,14 @@ impl Applicability {
         Self {
             digests,
             reads,
-            policies: Index::new(of_policies()),
-            telemetry: Index::new(of_telemetry()),
+            policies: index(&mut of_policies()),
+            telemetry: index(&mut of_telemetry()),
             tcp,
-            kept: Kept(quick_cache::sync::Cache::new(MOST)),
+            kept: Kept(quick_cache::sync::Cache::with_weighter(
+                MOST,
+                MOST_ENTRIES,
+                Weight,
+            )),
         }
     }
 
@@ -96,12 +116,18 @@ impl Applicability {
         if let Some(known) = self.kept.0.get(&lookup) {
             return known;
         }
-        let computed = Arc::new(self.compute(set, at, bag));
+        let computed = Arc::new(self.compute(set, at, bag, Indexing::On));
         self.kept.0.insert(lookup.key(), computed.clone());
         computed
     }
 
-    fn compute(&self, set: &PolicySet, at: At, bag: &AttributeBag<'_>) -> Applicable {
+    pub(crate) fn compute(
+        &self,
+        set: &PolicySet,
+        at: At,
+        bag: &AttributeBag<'_>,
+        indexing: Indexing,
+    ) -> Applicable {
         let mut bag = bag.clone();
         if bag.value(vocabulary::CONTEXT_REPORTER).is_none() {
             bag.set(vocabulary::CONTEXT_REPORTER, Value::String(reporter(at)));
@@ -111,12 +137,12 @@ impl Applicability {
             _ => None,
         };
         let declared_tcp = service.is_some_and(|service| self.tcp.contains(service));
-        let mut policies = self.policies.candidates(service);
+        let mut policies = self.policies.candidates(&bag);
         policies.retain(|index| {
             let policy = &set.policies[*index];
             policy.at == at && policy.selector.selects(&bag)
         });
-        let mut telemetry = self.telemetry.candidates(service);
+        let mut telemetry = self.telemetry.candidates(&bag);
         telemetry.retain(|index| {
             let document = &set.telemetry[*index];
             document.says_something(at) && document.selector.selects(&bag)
@@ -135,7 +161,7 @@ impl Applicability {
                 .filter(|index| kind(index) == wanted)
                 .collect()
         };
-        Applicable {
+        let mut applicable = Applicable {
             guards: of((Mode::Enforce, true)),
             pool: of((Mode::Enforce, false)),
             shadow: policies
@@ -146,7 +172,11 @@ impl Applicability {
             telemetry,
             declared_tcp,
             scope,
-        }
+            plan: Plan::default(),
+        };
+        applicable.plan = Plan::new(&set.policies, &applicable, indexing);
+        applicable.scope.shadow = applicable.plan.has_shadow;
+        applicable
     }
 }
 
@@ -203,6 +233,7 @@ fn scope(
             .map(|traces| traces.sample)
             .fold(0.0, f64::max),
         standard_metrics: !telemetry.iter().any(|document| document.drop_standard),
+        shadow: false,
     }
 }
 

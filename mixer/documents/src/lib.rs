@@ -12,9 +12,11 @@ mod digest;
 mod directory;
 mod fields;
 mod fix;
+mod index;
 mod lint;
 mod load;
 mod mesh;
+mod plan;
 mod policy;
 mod quota;
 mod reads;
@@ -38,6 +40,7 @@ pub use fix::{Applied, Fixed, fix};
 pub use lint::lint;
 pub use load::{load, request};
 pub use mesh::{ClientIp, Denials, Mesh, MeshFail};
+pub use plan::{Candidates, Group, Plan, Rules};
 pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Fail;
+use crate::{Fail, Plan};
 
 /// The policies whose `for` selects a destination, ready to be decided. Computed once per destination and kept: destinations
 /// are configured, hence few.
@@ -21,6 +21,8 @@ pub struct Applicable {
     pub declared_tcp: bool,
     /// What proxies are told.
     pub scope: Scope,
+    /// Their rules, in the order in which they are decided.
+    pub plan: Plan,
 }
 
 /// What a proxy must know before it asks about a destination.
@@ -44,4 +46,6 @@ pub struct Scope {
     pub trace_sample: f64,
     /// Keep the standard metrics.
     pub standard_metrics: bool,
+    /// Something is in shadow: a rule, a policy or a quota.
+    pub shadow: bool,
 }

@@ -7,8 +7,9 @@ use mixer_attributes::{AttributeBag, Value, Vocabulary, vocabulary};
 use mixer_cel::{ReferenceId, References};
 
 use crate::applicability::Applicability;
+use crate::plan::Indexing;
 use crate::{
-    AdapterDocument, Applicable, At, Diagnostics, Mesh, Policy, Scope, Service, Telemetry,
+    AdapterDocument, Applicable, At, Diagnostics, Mesh, Plan, Policy, Scope, Service, Telemetry,
 };
 
 /// One set of documents: checked, compiled, immutable.
@@ -52,10 +53,38 @@ impl PolicySet {
     }
 
     /// What applies to the request or destination that `bag` describes, by its selector attributes alone; without
-    /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept; computing one asks only the
-    /// documents that name its service or none.
+    /// `context.reporter`, it is the side that `at` means. At most 10,000 destinations are kept, fewer where many rules apply;
+    /// computing one asks only the documents whose `for` may select it.
     pub fn applicable(&self, at: At, bag: &AttributeBag<'_>) -> Arc<Applicable> {
         self.applicability.applicable(self, at, bag)
+    }
+
+    /// The same with every rule asked in turn: what the index is compared with, in tests and benches. It is not kept.
+    pub fn applicable_unindexed(&self, at: At, bag: &AttributeBag<'_>) -> Applicable {
+        self.applicability.compute(self, at, bag, Indexing::Off)
+    }
+
+    /// `applicable` with only one of its policies, if it is there: for who asks about that policy alone. What proxies are told
+    /// stays the same.
+    pub fn alone(&self, applicable: &Applicable, policy: usize) -> Applicable {
+        let own = |policies: &[usize]| {
+            policies
+                .iter()
+                .copied()
+                .filter(|at| *at == policy)
+                .collect()
+        };
+        let mut alone = Applicable {
+            guards: own(&applicable.guards),
+            pool: own(&applicable.pool),
+            shadow: own(&applicable.shadow),
+            telemetry: Vec::new(),
+            declared_tcp: applicable.declared_tcp,
+            scope: applicable.scope.clone(),
+            plan: Plan::default(),
+        };
+        alone.plan = Plan::new(&self.policies, &alone, Indexing::On);
+        alone
     }
 
     /// Digest of every policy and telemetry document with what they use, and of `mesh`: 16 hex digits, the same for the same

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use mixer_documents::{Absent, Applicable, Condition, Mode, Quota};
+use mixer_documents::{Absent, Condition, Mode, Quota, Rules};
 
 use super::decision::Charge;
 use super::settle::Deciding;
@@ -20,52 +20,45 @@ pub(super) struct Unchargeable {
 
 impl<'a> Deciding<'a> {
     /// The charges of the quotas that apply; enforced ones in decision order, then those of shadow policies. What cannot be
-    /// charged and is enforced denies; a shadow quota that would have is on the second list.
-    pub(super) fn charges(
-        &mut self,
-        applicable: &Applicable,
-    ) -> Result<(Vec<Charge>, Vec<Unchargeable>), Unchargeable> {
-        let (mut charges, mut would) = (Vec::new(), Vec::new());
-        if !applicable.scope.quotas {
-            return Ok((charges, would));
-        }
-        for &policy in applicable
-            .guards
-            .iter()
-            .chain(&applicable.pool)
-            .chain(&applicable.shadow)
-        {
-            let document = &self.snapshot.set.policies[policy];
-            for (at, quota) in document.quotas.iter().enumerate() {
-                if self.tcp && quota.reads_request {
-                    continue;
-                }
-                let shadow = quota.mode == Mode::Shadow || document.mode == Mode::Shadow;
-                match self.charge((policy, at), quota, shadow) {
-                    Ok(charge) => charges.extend(charge),
-                    Err(reason) => {
-                        let failed = Unchargeable {
-                            place: (policy, at),
-                            reason,
-                        };
-                        if !shadow {
-                            return Err(failed);
-                        }
-                        would.push(failed);
-                    }
-                }
+    /// charged and is enforced denies; in shadow it is left out.
+    pub(super) fn charges(&mut self, quotas: &Rules) -> Result<Vec<Charge>, Unchargeable> {
+        let mut charges = Vec::new();
+        let mut candidates = quotas.candidates();
+        while let Some(place) = candidates.next(&mut self.evaluation, true) {
+            match self.charge(place) {
+                Ok(charge) => charges.extend(charge),
+                Err(failed) if self.is_enforced_quota(place) => return Err(failed),
+                Err(_) => {}
             }
         }
-        Ok((charges, would))
+        Ok(charges)
+    }
+
+    /// Shadow quotas that cannot be charged.
+    pub(super) fn unchargeable_in_shadow(&mut self, quotas: &Rules) -> Vec<Unchargeable> {
+        let mut failed = Vec::new();
+        let mut candidates = quotas.candidates();
+        while let Some(place) = candidates.next(&mut self.evaluation, true) {
+            if !self.is_enforced_quota(place) {
+                failed.extend(self.charge(place).err());
+            }
+        }
+        failed
+    }
+
+    fn is_enforced_quota(&self, (policy, quota): (usize, usize)) -> bool {
+        let policy = &self.snapshot.set.policies[policy];
+        policy.mode == Mode::Enforce && policy.quotas[quota].mode == Mode::Enforce
     }
 
     /// `None` when the quota does not apply.
-    fn charge(
-        &mut self,
-        place: (usize, usize),
-        quota: &'a Quota,
-        shadow: bool,
-    ) -> Result<Option<Charge>, String> {
+    fn charge(&mut self, place: (usize, usize)) -> Result<Option<Charge>, Unchargeable> {
+        let failed = |reason| Unchargeable { place, reason };
+        self.charge_or_reason(place).map_err(failed)
+    }
+
+    fn charge_or_reason(&mut self, place: (usize, usize)) -> Result<Option<Charge>, String> {
+        let quota: &'a Quota = &self.snapshot.set.policies[place.0].quotas[place.1];
         if !self.applies(&quota.when) {
             return Ok(None);
         }
@@ -111,6 +104,7 @@ impl<'a> Deciding<'a> {
             }
         };
         let (quota_id, on_error) = (quota.id.clone(), quota.on_error);
+        let shadow = !self.is_enforced_quota(place);
         let told = self.tell(&quota.reply, &quota.sentence);
         Ok(Some(Charge {
             place,

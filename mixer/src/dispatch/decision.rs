@@ -58,8 +58,8 @@ pub struct Decision {
     pub retry_after: Option<Duration>,
     /// Revision of what can apply to the destination.
     pub revision: Arc<str>,
-    /// What shadow rules, policies and quotas would have done.
-    pub shadow: Vec<ShadowVerdict>,
+    /// Something is in shadow for the destination: [`super::Dispatcher::shadow`] says what it would have done.
+    pub in_shadow: bool,
     /// Headers to change when it passes.
     pub headers: Vec<HeaderOperation>,
     /// Headers of the response when it is denied.
@@ -78,14 +78,30 @@ pub struct Decision {
     pub id: String,
 }
 
-/// What a shadow rule, policy or quota would have done.
+/// What a shadow rule, policy or quota would have done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct ShadowVerdict {
+    /// The policy it is in, or that it is.
     pub policy: Arc<str>,
+    /// The sentence of the rule or quota, or of what decided in a shadow policy; empty where nothing in it did.
     pub rule: Arc<str>,
-    pub would: Verdict,
-    pub because: Because,
+    /// Its name in metrics.
+    pub rule_id: Arc<str>,
+    /// What it alone says; `None`: nothing.
+    pub would: Option<(Verdict, Because)>,
+    /// What would be different if it were enforced.
+    pub outcome: ShadowOutcome,
+}
+
+/// What enforcing something in shadow would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ShadowOutcome {
+    /// Nothing.
+    Same,
+    /// The request passed and would be denied.
+    WouldDeny,
+    /// The request was denied and would pass.
+    WouldAllow,
 }
 
 /// A header to set (`Some`) or remove (`None`) on the request.

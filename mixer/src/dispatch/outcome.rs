@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use mixer_adapter::{Answer, ValidFor};
 use mixer_attributes::vocabulary::{self, AttributeId};
-use mixer_documents::{Applicable, Mode, Otherwise};
+use mixer_documents::{Otherwise, Plan};
 
 use super::ask::{Asked, Fault};
-use super::charge::Unchargeable;
-use super::decision::{Because, Decision, HeaderOperation, ShadowVerdict, Verdict};
+use super::decision::{Because, Decision, HeaderOperation, Verdict};
 use super::settle::{By, Deciding, Settled, Why};
-use super::shadow::Watching;
 use super::{Decided, Source};
 
 /// What was found out, to make a decision of.
 pub(super) struct Verdicts<'v> {
     pub(super) settled: Settled,
     pub(super) asked: &'v [Asked],
-    pub(super) watching: Watching,
     pub(super) revision: Arc<str>,
 }
 
@@ -35,25 +32,21 @@ pub(super) struct Named {
 /// Makes the decision.
 pub(super) fn decision(
     mut deciding: Deciding<'_>,
-    applicable: &Applicable,
+    plan: &Plan,
     found: Verdicts<'_>,
     id: u64,
 ) -> Decided {
     let Verdicts {
         settled,
         asked,
-        watching,
         revision,
     } = found;
-    let panicked = watching.panicked;
-    let mut shadow = deciding.watched_verdicts(watching, asked);
     let mut decided = match settled {
         Settled::Deny(by) => deciding.deny(&by, asked, revision, id),
         Settled::Open(_) => unreachable!("an open group was resolved before"),
-        Settled::Pass(by) => match deciding.charges(applicable) {
-            Ok((charges, would)) => {
+        Settled::Pass(by) => match deciding.charges(&plan.quotas) {
+            Ok(charges) => {
                 let by = by.unwrap_or(By::Default { for_want_of: None });
-                shadow.extend(would.iter().map(|failed| deciding.would_deny(failed)));
                 let mut decided = deciding.allow(&by, asked, revision, id);
                 decided.decision.charges = charges;
                 decided
@@ -62,13 +55,9 @@ pub(super) fn decision(
         },
     };
     let decision = &mut decided.decision;
-    decision.shadow = shadow;
+    decision.in_shadow = plan.has_shadow;
     decision.referenced = deciding.evaluation.referenced();
-    decision.valid_for = if panicked {
-        Some(Duration::ZERO)
-    } else {
-        valid_for(asked)
-    };
+    decision.valid_for = valid_for(asked);
     // Equal in these is hardly ever equal again.
     const ONCE: [AttributeId; 3] = [
         vocabulary::REQUEST_TIME,
@@ -169,10 +158,8 @@ impl Deciding<'_> {
             revision,
             id,
         );
-        for (pending, asked) in self.pending.iter().zip(asked) {
-            if let Ok(answer) = &asked.result
-                && self.is_enforced(pending.policy, pending.rule)
-            {
+        for asked in asked {
+            if let Ok(answer) = &asked.result {
                 let operation = |of: &mixer_adapter::HeaderOperation| HeaderOperation {
                     name: of.name.clone(),
                     value: of.value.clone(),
@@ -193,26 +180,6 @@ impl Deciding<'_> {
             decision,
             by: source(by),
         }
-    }
-
-    /// What a shadow quota that cannot be charged would do.
-    fn would_deny(&self, failed: &Unchargeable) -> ShadowVerdict {
-        let policy = &self.snapshot.set.policies[failed.place.0];
-        let (policy, rule) = (
-            policy.name.clone(),
-            policy.quotas[failed.place.1].sentence.clone(),
-        );
-        ShadowVerdict {
-            policy,
-            rule,
-            would: Verdict::Deny,
-            because: Because::Undetermined,
-        }
-    }
-
-    fn is_enforced(&self, policy: usize, rule: usize) -> bool {
-        let policy = &self.snapshot.set.policies[policy];
-        policy.mode == Mode::Enforce && policy.rules[rule].mode == Mode::Enforce
     }
 }
 
@@ -245,7 +212,7 @@ fn plain(
         location: None,
         retry_after: None,
         revision,
-        shadow: Vec::new(),
+        in_shadow: false,
         headers: Vec::new(),
         reply_headers: Vec::new(),
         body: None,

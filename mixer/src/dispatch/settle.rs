@@ -6,7 +6,7 @@
 //! where the verdict still depends on them, and [`Deciding::resolve`] goes through the same steps with their answers.
 
 use mixer_cel::{EvalError, Evaluation};
-use mixer_documents::{AskAdapter, At, Mode, OnError, Otherwise, Rule, RuleKind};
+use mixer_documents::{AskAdapter, At, Group, OnError, Otherwise, Rule, RuleKind, Rules};
 
 use super::ask::{Asked, Fault};
 use crate::snapshot::Snapshot;
@@ -65,15 +65,13 @@ pub(super) struct Pending {
     pub(super) rule: usize,
 }
 
-/// Which group.
+/// What decides where no rule and no `otherwise` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Group {
-    /// One enforced guard.
-    Guard,
-    /// The other enforced policies.
-    Pool,
-    /// One shadow policy.
-    Shadow,
+pub(super) enum End {
+    /// The mesh's default: it is the pool.
+    Default,
+    /// Nothing: it is a guard, or in shadow.
+    Nothing,
 }
 
 /// The state of deciding one request.
@@ -81,8 +79,6 @@ pub(super) struct Deciding<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) evaluation: Evaluation<'a>,
     pub(super) at: At,
-    /// The destination is declared to speak TCP: what reads the request does not apply.
-    pub(super) tcp: bool,
     pub(super) pending: Vec<Pending>,
     /// The first allow rule that could not be decided, for the detail of a denial.
     pub(super) doubted: Option<(usize, usize, EvalError)>,
@@ -90,21 +86,19 @@ pub(super) struct Deciding<'a> {
 
 impl<'a> Deciding<'a> {
     /// Goes through the steps as far as rules without `ask` decide.
-    pub(super) fn settle(&mut self, members: &[usize], group: Group) -> Settled {
+    pub(super) fn settle(&mut self, group: &Group, end: End) -> Settled {
         let from = self.pending.len();
-        let denied = self.first_denial(members, group, RuleKind::Deny);
-        let denied = denied.or_else(|| self.first_denial(members, group, RuleKind::Require));
-        if let Some(by) = denied {
+        if let Some(by) = self.first_denial(&group.restrictions) {
             self.pending.truncate(from);
             return Settled::Deny(by);
         }
         let restricting = self.pending.len();
-        let (denies, fall) = match self.first_allow(members, group) {
+        let (denies, fall) = match self.first_allow(&group.allows) {
             Some(by) => (false, Some(by)),
-            None => self.fall(members, group),
+            None => self.fall(group, end),
         };
         if denies {
-            self.open_allows(members, group);
+            self.open_allows(&group.asking);
             if self.pending.len() == restricting {
                 self.pending.truncate(from);
                 return match fall {
@@ -216,106 +210,77 @@ impl<'a> Deciding<'a> {
     }
 
     /// The first deny that matches, or require that is not met; what asks an adapter is put on the list.
-    fn first_denial(&mut self, members: &[usize], group: Group, kind: RuleKind) -> Option<By> {
-        for &policy in members {
-            for rule in self.rules(policy, group, kind) {
-                let why = match self.test(policy, rule) {
-                    Tested::No => continue,
-                    Tested::Yes => Why::Matched,
-                    Tested::Undetermined(error) => Why::Undetermined(error),
-                    Tested::Ask => {
-                        self.pending.push(Pending { policy, rule });
-                        continue;
-                    }
-                };
-                return Some(By::Rule { policy, rule, why });
-            }
+    fn first_denial(&mut self, restrictions: &Rules) -> Option<By> {
+        let mut candidates = restrictions.candidates();
+        while let Some((policy, rule)) = candidates.next(&mut self.evaluation, true) {
+            let why = match self.test(policy, rule) {
+                Tested::No => continue,
+                Tested::Yes => Why::Matched,
+                Tested::Undetermined(error) => Why::Undetermined(error),
+                Tested::Ask => {
+                    self.pending.push(Pending { policy, rule });
+                    continue;
+                }
+            };
+            return Some(By::Rule { policy, rule, why });
         }
         None
     }
 
     /// The first allow that matches without asking anybody.
-    fn first_allow(&mut self, members: &[usize], group: Group) -> Option<By> {
-        for &policy in members {
-            for rule in self.rules(policy, group, RuleKind::Allow) {
-                if self.snapshot.set.policies[policy].rules[rule].ask.is_some() {
-                    continue;
+    fn first_allow(&mut self, allows: &Rules) -> Option<By> {
+        let mut candidates = allows.candidates();
+        // An allow that is an error does not match; only the first is told.
+        while let Some((policy, rule)) =
+            candidates.next(&mut self.evaluation, self.doubted.is_none())
+        {
+            match self.test(policy, rule) {
+                Tested::Yes => {
+                    let why = Why::Matched;
+                    return Some(By::Rule { policy, rule, why });
                 }
-                match self.test(policy, rule) {
-                    Tested::Yes => {
-                        return Some(By::Rule {
-                            policy,
-                            rule,
-                            why: Why::Matched,
-                        });
-                    }
-                    Tested::Undetermined(error) => self.doubt(policy, rule, error),
-                    Tested::No | Tested::Ask => {}
-                }
+                Tested::Undetermined(error) => self.doubt(policy, rule, error),
+                Tested::No | Tested::Ask => {}
             }
         }
         None
     }
 
     /// Puts the allow rules that ask on the list.
-    fn open_allows(&mut self, members: &[usize], group: Group) {
-        for &policy in members {
-            for rule in self.rules(policy, group, RuleKind::Allow) {
-                if self.snapshot.set.policies[policy].rules[rule].ask.is_none() {
-                    continue;
-                }
-                match self.test(policy, rule) {
-                    Tested::Ask => self.pending.push(Pending { policy, rule }),
-                    Tested::Undetermined(error) => self.doubt(policy, rule, error),
-                    Tested::Yes | Tested::No => {}
-                }
+    fn open_allows(&mut self, asking: &Rules) {
+        let mut candidates = asking.candidates();
+        while let Some((policy, rule)) =
+            candidates.next(&mut self.evaluation, self.doubted.is_none())
+        {
+            match self.test(policy, rule) {
+                Tested::Ask => self.pending.push(Pending { policy, rule }),
+                Tested::Undetermined(error) => self.doubt(policy, rule, error),
+                Tested::Yes | Tested::No => {}
             }
         }
     }
 
     /// Steps (4) and (5): whether it denies, and by what.
-    fn fall(&self, members: &[usize], group: Group) -> (bool, Option<By>) {
-        let policies = &self.snapshot.set.policies;
-        let by = |policy: &usize| {
-            Some(By::Otherwise {
-                policy: *policy,
-                for_want_of: None,
-            })
-        };
-        let deny = members
-            .iter()
-            .find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Deny { .. })));
-        let allow = members
-            .iter()
-            .find(|at| matches!(policies[**at].otherwise, Some(Otherwise::Allow { .. })));
-        match (deny, allow, group) {
-            (Some(policy), _, _) => (true, by(policy)),
-            (None, Some(policy), _) => (false, by(policy)),
-            (None, None, Group::Pool) => (
-                self.at == At::Inbound && !self.snapshot.set.mesh.default_allow,
+    fn fall(&self, group: &Group, end: End) -> (bool, Option<By>) {
+        let set = &self.snapshot.set;
+        match (group.otherwise, end) {
+            (Some(policy), _) => {
+                let denies = matches!(set.policies[policy].otherwise, Some(Otherwise::Deny { .. }));
+                let for_want_of = None;
+                (
+                    denies,
+                    Some(By::Otherwise {
+                        policy,
+                        for_want_of,
+                    }),
+                )
+            }
+            (None, End::Default) => (
+                self.at == At::Inbound && !set.mesh.default_allow,
                 Some(By::Default { for_want_of: None }),
             ),
-            (None, None, Group::Guard | Group::Shadow) => (false, None),
+            (None, End::Nothing) => (false, None),
         }
-    }
-
-    /// The indices of a policy's rules of one kind that the group is about. A shadow policy is asked as if it were enforced.
-    fn rules(
-        &self,
-        policy: usize,
-        group: Group,
-        kind: RuleKind,
-    ) -> impl Iterator<Item = usize> + use<'a> {
-        let snapshot = self.snapshot;
-        let tcp = self.tcp;
-        let rules = snapshot.set.policies[policy].rules.iter().enumerate();
-        rules
-            .filter(move |(_, rule)| {
-                rule.kind == kind
-                    && (rule.mode == Mode::Enforce || group == Group::Shadow)
-                    && !(tcp && rule.reads_request)
-            })
-            .map(|(at, _)| at)
     }
 
     /// Whether a rule acts: a deny denies, a require is not met, an allow matches.

@@ -4,6 +4,7 @@ mod asking;
 mod fixture;
 mod holding;
 mod quotas;
+mod random;
 mod soundness;
 mod table;
 mod telling;

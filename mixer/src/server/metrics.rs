@@ -13,6 +13,7 @@ use mixer_adapter::exposition::rendered;
 use mixer_adapter::{Exposition, FamilyKind};
 
 use super::process;
+use super::trials::Outcomes;
 use crate::dispatch::{Because, Verdict};
 use crate::snapshot::Snapshot;
 
@@ -104,6 +105,8 @@ pub struct Metrics {
     pub subscribers: Gauge,
     /// States sent to them.
     pub states: Counter,
+    /// What is in shadow would have done.
+    pub(crate) shadow: Outcomes,
     newest_refused: AtomicU64,
     since_seconds: AtomicU64,
     revision: ArcSwap<String>,
@@ -193,6 +196,7 @@ impl Metrics {
             });
         family(page, "mixer_request_failures", help, failures);
         self.check_duration.expose(page);
+        self.shadow.expose(page);
         let asks = ASKED
             .iter()
             .zip(&self.asks)

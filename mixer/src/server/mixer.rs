@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::metrics::{Asked, Failure, Method, Metrics};
 use super::reports::{NotTaken, Reports};
+use super::trials::Trials;
 use super::watch::{States, Subscribers, TooMany};
 use super::wire::{self, Arena, Malformed};
 use crate::dispatch::{Because, Outcome, QuotaAsk, Rate, Taken, Verdict, contained_work};
@@ -30,6 +31,7 @@ pub(crate) struct Service {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) trials: Trials,
     pub(crate) clock: Clock,
     /// Checks and Quotas that may be answered at once.
     pub(crate) most_in_flight: usize,
@@ -45,7 +47,7 @@ impl v1::mixer_server::Mixer for Service {
         let _place = self.admit(Method::Check)?;
         let left = left(request.metadata());
         let answer = self
-            .contained(Method::Check, self.decide(request.get_ref(), left))
+            .contained(Method::Check, self.decide(request.into_inner(), left))
             .await?;
         self.metrics
             .check_duration
@@ -105,11 +107,15 @@ impl v1::mixer_server::Mixer for Service {
 impl Service {
     async fn decide(
         &self,
-        request: &v1::CheckRequest,
+        request: v1::CheckRequest,
         left: Duration,
     ) -> Result<v1::CheckResponse, Status> {
         let malformed = |malformed| self.malformed(Method::Check, malformed);
         let current = self.live.current();
+        if let Some(enforced) = wire::answered(&request) {
+            self.trials.after(request, enforced, current);
+            return Ok(v1::CheckResponse::default());
+        }
         let set = &current.snapshot().set;
         let arena = Arena::new("attributes", &request.attributes).map_err(malformed)?;
         let mut bag = arena
@@ -135,7 +141,15 @@ impl Service {
             false => self.metrics.checked(decision.verdict, decision.because),
         }
         let grants = taken.iter().map(|taken| self.grant(taken)).collect();
-        Ok(wire::check_response(decision, grants, set))
+        let (enforced, in_shadow) = ((decision.verdict, decision.because), decision.in_shadow);
+        if in_shadow {
+            self.trials.taken(&bag, &decision, &taken, set);
+        }
+        let response = wire::check_response(decision, grants, set);
+        if in_shadow {
+            self.trials.after(request, enforced, current);
+        }
+        Ok(response)
     }
 
     async fn spend(

@@ -13,6 +13,7 @@ use prost::Message;
 use self::seen::Seen;
 use super::metrics::{Dropped, Metrics};
 use super::wire::{Batch, Malformed};
+use crate::dispatch::ShadowOutcome;
 use crate::dispatch::report::{self, Account};
 use crate::live::Current;
 
@@ -134,6 +135,13 @@ impl Job {
         let snapshot = &**self.current.snapshot();
         let mut account = Account::default();
         let (aggregates, decisions) = (self.batch.aggregates(), self.batch.decisions());
+        // What shadow quotas would have refused of requests that a proxy charged to its leases.
+        for refused in decisions.iter().filter(|count| count.shadow) {
+            let quota = [refused.destination, refused.policy, refused.rule].map(Arc::from);
+            metrics
+                .shadow
+                .count(quota, ShadowOutcome::WouldDeny, refused.count);
+        }
         account.add(report::counted(snapshot, &aggregates, &decisions).await);
         for records in self.batch.records().chunks(TOGETHER) {
             let arenas = self.batch.arenas(records);

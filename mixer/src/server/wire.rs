@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use attributes::Arena;
 pub(crate) use batch::Batch;
-pub(crate) use decision::{check_response, grant, scope};
+pub(crate) use decision::{answered, check_response, grant, scope};
 
 /// A message that breaks the protocol: which field, and how. The sender must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

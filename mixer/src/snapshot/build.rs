@@ -7,11 +7,12 @@ use mixer_adapter::{Env, Inputs, Invalid, MetricDefinition, MetricKind, Problem,
 use mixer_attributes::Type;
 use mixer_cel::Kind;
 use mixer_documents::{
-    AdapterDocument, At, Code, Diagnostic, Diagnostics, MetricSpec, PolicySet, Span, Telemetry,
+    AdapterDocument, At, Code, Diagnostic, Diagnostics, MetricSpec, Policy, PolicySet, Span,
+    Telemetry,
 };
 use mixer_runtime::Tasks;
 
-use super::{Facts, Index, Snapshot, Surroundings};
+use super::{Index, Snapshot, Surroundings};
 use crate::dispatch::{Installed, report};
 
 pub(super) fn build(
@@ -20,12 +21,7 @@ pub(super) fn build(
     surroundings: &Surroundings,
 ) -> Result<Snapshot, Diagnostics> {
     let mut problems = Vec::new();
-    let facts: Vec<Facts> = set.policies.iter().map(Facts::of).collect();
-    let asked: HashSet<usize> = facts
-        .iter()
-        .flat_map(|facts| &facts.asks)
-        .copied()
-        .collect();
+    let asked: HashSet<usize> = set.policies.iter().flat_map(asks).collect();
     let mut adapters: Vec<Option<Installed>> = Vec::with_capacity(set.adapters.len());
     for (at, document) in set.adapters.iter().enumerate() {
         let unasked = !asked.contains(&at);
@@ -58,18 +54,13 @@ pub(super) fn build(
     let outbound = set
         .policies
         .iter()
-        .zip(&facts)
-        .filter(|(policy, _)| policy.at == At::Outbound);
-    let mut asked_outbound: Vec<usize> = outbound
-        .flat_map(|(_, facts)| &facts.asks)
-        .copied()
-        .collect();
+        .filter(|policy| policy.at == At::Outbound);
+    let mut asked_outbound: Vec<usize> = outbound.flat_map(asks).collect();
     asked_outbound.sort_unstable();
     asked_outbound.dedup();
     let index = Index {
         quotas: quotas.collect::<HashMap<_, _>>(),
         asked_outbound,
-        facts,
     };
     let adapters = adapters.into_iter().flatten().map(Arc::new).collect();
     Ok(Snapshot {
@@ -78,6 +69,12 @@ pub(super) fn build(
         index: Arc::new(index),
         set,
     })
+}
+
+/// Adapters that a policy's rules ask.
+fn asks(policy: &Policy) -> impl Iterator<Item = usize> {
+    let asks = policy.rules.iter().filter_map(|rule| rule.ask.as_ref());
+    asks.map(|ask| ask.adapter)
 }
 
 fn install(

@@ -15,15 +15,7 @@ pub(super) fn revision(snapshot: &Snapshot, at: At, applicable: &Applicable) -> 
     if at == At::Outbound {
         return combined(snapshot, base, &snapshot.index.asked_outbound);
     }
-    let policies = [&applicable.guards, &applicable.pool, &applicable.shadow];
-    let asks = policies
-        .into_iter()
-        .flatten()
-        .flat_map(|policy| &snapshot.index.facts[*policy].asks);
-    let mut asked: Vec<usize> = asks.copied().collect();
-    asked.sort_unstable();
-    asked.dedup();
-    combined(snapshot, base, &asked)
+    combined(snapshot, base, &applicable.plan.asked)
 }
 
 /// `base` itself where no adapter has data.

@@ -8,4 +8,5 @@ mod client;
 mod mesh;
 mod reload;
 mod report;
+mod shadow;
 mod shutdown;

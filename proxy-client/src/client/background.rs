@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use super::Inner;
+use crate::call;
 use crate::lease::{SWEEP, Waiting};
 use crate::place::Known;
 use crate::report::Step;
@@ -110,6 +111,22 @@ impl Inner {
             }
         };
         self.until_closing(holding).await;
+    }
+
+    /// Sends samples of what the cache answered, one after the other; nothing comes of the answers.
+    pub(super) async fn send_samples(self: Arc<Self>, mut samples: queue::Receiver<Bytes>) {
+        let sending = async {
+            while let Some(request) = samples.recv().await {
+                let until = self.clock.now() + self.calls.total_timeout();
+                let sent = self
+                    .calls
+                    .ask::<v1::CheckResponse>(call::CHECK, request, until);
+                if let Err(unanswered) = sent.await {
+                    tracing::debug!(?unanswered, "a sample could not be sent");
+                }
+            }
+        };
+        self.until_closing(sending).await;
     }
 
     async fn refill(self: Arc<Self>, ask: Ask) {

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use mixer_attributes::{AttributeBag, AttributeId, Dynamic, Entry, Value, vocabulary};
+use mixer_proto::v1;
 
 use super::WireError;
 use super::protobuf::Writer;
 use super::quota::CounterId;
-use crate::At;
+use crate::{Answer, At, Because, Verdict};
 
 /// A CheckRequest that takes what the decision charges.
 pub(crate) fn check_request(
@@ -33,6 +34,36 @@ pub(crate) fn check_request(
             rate.double(3, *per_second);
         });
     }
+    Ok(writer.finish())
+}
+
+/// A CheckRequest about a request that was answered from the cache, for what is in shadow.
+pub(crate) fn answered_request(
+    at: At,
+    bag: &AttributeBag<'_>,
+    client: &str,
+    answer: &Answer,
+) -> Result<Bytes, WireError> {
+    let mut writer = Writer::with_capacity(1_024);
+    for (id, value) in attributes(at, bag) {
+        let id = built_in(id)?;
+        writer.message(1, |attribute| write(attribute, id, value));
+    }
+    writer.string(4, client);
+    let verdict = match answer.verdict {
+        Verdict::Allow => v1::Verdict::Allow,
+        Verdict::Deny => v1::Verdict::Deny,
+    };
+    let because = match answer.because {
+        Because::Matched | Because::Nothing => v1::Because::Matched,
+        Because::Undetermined => v1::Because::Undetermined,
+        Because::Otherwise => v1::Because::Otherwise,
+        Because::Default => v1::Because::Default,
+        Because::Quota => v1::Because::Quota,
+        Because::Unavailable => v1::Because::Unavailable,
+    };
+    writer.uint(6, verdict as u64);
+    writer.uint(7, because as u64);
     Ok(writer.finish())
 }
 

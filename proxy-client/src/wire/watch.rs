@@ -63,6 +63,7 @@ fn scope(field: &'static str, told: v1::Scope) -> Result<Scope, WireError> {
         records: told.records,
         trace_sample: told.trace_sample,
         standard_metrics: told.standard_metrics,
+        shadow: told.shadow,
     })
 }
 
@@ -76,6 +77,7 @@ fn untold() -> Scope {
         records: true,
         trace_sample: 0.0,
         standard_metrics: true,
+        shadow: false,
     }
 }
 

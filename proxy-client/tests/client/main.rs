@@ -7,6 +7,7 @@ mod failure;
 mod lease;
 mod report;
 mod server;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use mixer_attributes::{AttributeBag, Entry, Value, Vocabulary};
 use mixer_cel::{Evaluation, Expression, Reference};
 use mixer_documents::{At, Condition, Mode, Otherwise, Policy, Rule, RuleKind};
 
-use crate::dispatch::{Charge, Decision, Dispatcher, Verdict};
+use crate::dispatch::{Charge, Decision, Dispatcher, ShadowVerdict, Verdict};
 use crate::testing::described;
 
 /// How long the whole may take: an operator waits, no proxy does.
@@ -46,7 +46,9 @@ pub(super) async fn story(dispatcher: &Dispatcher, at: At, bag: &AttributeBag<'_
         }
     }
     let decision = dispatcher.check(bag, LEFT).await;
-    story.decision(&decision);
+    let enforced = (decision.verdict, decision.because);
+    let shadows = dispatcher.shadow(bag, enforced, LEFT).await;
+    story.decision(&decision, &shadows);
     story.text
 }
 
@@ -165,7 +167,7 @@ impl Story<'_> {
         }
     }
 
-    fn decision(&mut self, decision: &Decision) {
+    fn decision(&mut self, decision: &Decision, shadows: &[ShadowVerdict]) {
         let _ = writeln!(self.text, "decision: {}", described(decision));
         if decision.verdict == Verdict::Deny {
             let status = format!(
@@ -206,10 +208,11 @@ impl Story<'_> {
                 &format!("charges {cost} of {limit} to {quota} {key:?}{shadow}"),
             );
         }
-        for shadow in &decision.shadow {
+        for shadow in shadows {
             let would = match shadow.would {
-                Verdict::Allow => "allow",
-                Verdict::Deny => "deny",
+                Some((Verdict::Allow, _)) => "allow",
+                Some((Verdict::Deny, _)) => "deny",
+                None => continue,
             };
             self.line(
                 1,

@@ -45,6 +45,13 @@ impl Fixture {
         self.dispatcher = Dispatcher::new(snapshot, &self.surroundings);
     }
 
+    /// The same documents with adapters that were never asked.
+    pub(super) fn anew(&self) -> Dispatcher {
+        let set = self.dispatcher.snapshot().set.clone();
+        let snapshot = Snapshot::of(set, &registry(), &self.surroundings).unwrap();
+        Dispatcher::new(Arc::new(snapshot), &self.surroundings)
+    }
+
     /// The request that a YAML text gives.
     pub(super) fn given(&self, text: &str) -> OwnedBag {
         let vocabulary = &self.dispatcher.snapshot().set.vocabulary;

@@ -1,6 +1,6 @@
 //! What a decision says beyond its verdict: texts, what it read, what is in shadow, and for how long it holds.
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, LEFT};
 use crate::dispatch::{Because, Decision, Dispatcher, ShadowVerdict, Verdict};
 
 fn is_send<T: Send>(value: T) -> T {
@@ -244,36 +244,78 @@ rules:
 otherwise: { deny: nothing else }
 "#,
     );
-    let shadow = |policy: &str, rule: &str, would, because| ShadowVerdict {
-        policy: policy.into(),
-        rule: rule.into(),
-        would,
-        because,
+    let enforced = (Verdict::Allow, Because::Default);
+    let shadow = async |request: &str| -> Vec<String> {
+        let (given, decided) = (fixture.given(request), fixture.check(request).await);
+        assert_eq!((decided.verdict, decided.because), enforced);
+        let shadow = fixture
+            .dispatcher
+            .shadow(&given.bag(), enforced, LEFT)
+            .await;
+        let line = |shadow: &ShadowVerdict| {
+            format!(
+                "{}/{} {:?} {:?}",
+                shadow.policy, shadow.rule, shadow.would, shadow.outcome
+            )
+        };
+        shadow.iter().map(line).collect()
     };
-    let (allow, deny) = (Verdict::Allow, Verdict::Deny);
     let get = "{ source: { namespace: sandbox }, connection: { mtls: true }, request: { method: GET, host: bad } }";
-    let decision = fixture.check(get).await;
-    assert_eq!(decision.verdict, Verdict::Allow);
     assert_eq!(
-        decision.shadow,
+        shadow(get).await,
         [
-            shadow("p", "sandbox", deny, Because::Matched),
-            shadow("p", "gets", allow, Because::Matched),
-            shadow("p", "blocked", deny, Because::Matched),
-            shadow("q", "gets", allow, Because::Matched),
+            "p/sandbox Some((Deny, Matched)) WouldDeny",
+            "p/TLS None Same",
+            "p/gets Some((Allow, Matched)) Same",
+            "p/blocked Some((Deny, Matched)) WouldDeny",
+            "q/gets Some((Allow, Matched)) Same",
         ]
     );
     let put = "{ source: { namespace: shop }, request: { method: PUT, host: good } }";
     assert_eq!(
-        fixture.check(put).await.shadow,
+        shadow(put).await,
         [
-            shadow("p", "TLS", deny, Because::Undetermined),
-            shadow("q", "nothing else", deny, Because::Otherwise)
+            "p/sandbox None Same",
+            "p/TLS Some((Deny, Undetermined)) WouldDeny",
+            "p/gets None Same",
+            "p/blocked None Same",
+            "q/nothing else Some((Deny, Otherwise)) WouldDeny",
         ]
     );
     let delete = "{ source: { namespace: shop }, connection: { mtls: true }, request: { method: DELETE, host: good } }";
-    assert_eq!(
-        fixture.check(delete).await.shadow,
-        [shadow("q", "deletes", deny, Because::Matched)]
-    );
+    let line = "q/deletes Some((Deny, Matched)) WouldDeny";
+    assert_eq!(shadow(delete).await.last().map(String::as_str), Some(line));
+}
+
+#[tokio::test]
+async fn what_is_in_shadow_is_compared_with_what_was_enforced() {
+    use crate::dispatch::ShadowOutcome::{Same, WouldAllow, WouldDeny};
+    use Because::{Default, Matched, Otherwise};
+    use Verdict::{Allow, Deny};
+    let deny = "rules: [ { deny: x } ]";
+    let allow = "rules: [ { allow: x } ]\notherwise: allow";
+    let falls = "rules: [ { allow: x, when: 'false' } ]\notherwise: deny";
+    let lets = "rules: [ { allow: x, when: 'false' } ]\notherwise: allow";
+    for (policy, guard, enforced, expected) in [
+        (deny, false, (Allow, Matched), WouldDeny),
+        (deny, false, (Deny, Matched), Same),
+        (allow, false, (Deny, Matched), Same),
+        (allow, false, (Deny, Otherwise), WouldAllow),
+        (allow, true, (Deny, Otherwise), Same),
+        (falls, false, (Allow, Matched), Same),
+        (falls, true, (Allow, Matched), WouldDeny),
+        (falls, false, (Allow, Default), WouldDeny),
+        (lets, false, (Deny, Default), WouldAllow),
+        (lets, false, (Deny, Otherwise), Same),
+    ] {
+        let text = format!("policy: p\nmode: shadow\nguard: {guard}\nfor: always\n{policy}");
+        let fixture = Fixture::new(&text);
+        let given = fixture.given("{ request: { path: / } }");
+        let shadow = fixture
+            .dispatcher
+            .shadow(&given.bag(), enforced, LEFT)
+            .await;
+        let outcomes: Vec<_> = shadow.iter().map(|shadow| shadow.outcome).collect();
+        assert_eq!(outcomes, [expected], "{text} after {enforced:?}");
+    }
 }

@@ -8,7 +8,7 @@ use mixer_proto::v1::header_operation::Target;
 
 use super::time;
 use crate::dispatch::{
-    Because, Body, Charge, Decision, HeaderOperation, Outcome, ShadowVerdict, Taken, Told, Verdict,
+    Because, Body, Charge, Decision, Enforced, HeaderOperation, Outcome, Taken, Told, Verdict,
     no_more_than,
 };
 
@@ -36,7 +36,8 @@ pub(crate) fn check_response(
         location: decision.location.unwrap_or_default(),
         retry_after_seconds: decision.retry_after.map_or(0, whole_seconds),
         revision: decision.revision.as_ref().to_owned(),
-        shadow: decision.shadow.into_iter().map(shadow).collect(),
+        // What is in shadow is evaluated after this answer, and counted by Mixer.
+        shadow: Vec::new(),
         headers: each(decision.headers, Target::Request)
             .chain(each(decision.reply_headers, Target::Response))
             .collect(),
@@ -53,6 +54,24 @@ pub(crate) fn check_response(
         decision: Some(decision),
         grants,
     }
+}
+
+/// What an asker says it answered a request with; `None`: it asks for a decision.
+pub(crate) fn answered(request: &v1::CheckRequest) -> Option<Enforced> {
+    let verdict = match request.answered() {
+        v1::Verdict::Unspecified => return None,
+        v1::Verdict::Allow => Verdict::Allow,
+        v1::Verdict::Deny => Verdict::Deny,
+    };
+    let because = match request.answered_because() {
+        v1::Because::Undetermined => Because::Undetermined,
+        v1::Because::Otherwise => Because::Otherwise,
+        v1::Because::Default => Because::Default,
+        v1::Because::Quota => Because::Quota,
+        v1::Because::Unavailable => Because::Unavailable,
+        v1::Because::Matched | v1::Because::Unspecified => Because::Matched,
+    };
+    Some((verdict, because))
 }
 
 /// What became of one charge.
@@ -84,6 +103,7 @@ pub(crate) fn scope(destination: &str, scope: &mixer_documents::Scope) -> v1::Sc
         records: scope.records,
         trace_sample: scope.trace_sample,
         standard_metrics: scope.standard_metrics,
+        shadow: scope.shadow,
     }
 }
 
@@ -109,15 +129,6 @@ fn because(because: Because) -> v1::Because {
         Because::Default => v1::Because::Default,
         Because::Quota => v1::Because::Quota,
         Because::Unavailable => v1::Because::Unavailable,
-    }
-}
-
-fn shadow(shadow: ShadowVerdict) -> v1::ShadowVerdict {
-    v1::ShadowVerdict {
-        policy: shadow.policy.as_ref().to_owned(),
-        rule: shadow.rule.as_ref().to_owned(),
-        would: verdict(shadow.would).into(),
-        because: because(shadow.because).into(),
     }
 }
 
