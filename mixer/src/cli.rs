@@ -1,15 +1,17 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed or an expression has no value, 3 documents
-//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached. What was
+//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached, 79 findings. What was
 //! asked for goes to standard output, everything else to standard error.
 
 mod demo;
 mod eval;
 mod explain;
+mod fmt;
 mod loaded;
 mod repl;
 mod request;
+mod schema;
 mod serve;
 mod test;
 mod validate;
@@ -27,6 +29,9 @@ pub(crate) const USAGE: u8 = 64;
 /// Input that cannot be read (EX_DATAERR).
 pub(crate) const UNREADABLE: u8 = 65;
 
+/// It was done, and something was found.
+pub(crate) const FINDINGS: u8 = 79;
+
 /// The policy and telemetry service of a service mesh.
 #[derive(Debug, Parser)]
 #[command(name = "mixer", version, arg_required_else_help = true)]
@@ -38,6 +43,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Validate(validate::Args),
+    Fmt(fmt::Args),
+    Schema(schema::Args),
     Test(test::Args),
     Explain(explain::Args),
     Eval(eval::Args),
@@ -62,6 +69,8 @@ pub fn run() -> ExitCode {
     };
     match cli.verb {
         Verb::Validate(args) => validate::run(args),
+        Verb::Fmt(args) => fmt::run(args),
+        Verb::Schema(args) => schema::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Eval(args) => eval::run(args),

@@ -77,6 +77,25 @@ fn asks(policy: &Policy) -> impl Iterator<Item = usize> {
     asks.map(|ask| ask.adapter)
 }
 
+/// What is wrong with the configurations of adapters in documents that do not load. What rules give them is not known then.
+pub(super) fn configs(
+    documents: &[AdapterDocument],
+    registry: &Registry,
+    surroundings: &Surroundings,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for document in documents
+        .iter()
+        .filter(|document| !document.kind.is_empty())
+    {
+        let mut unasked = document.clone();
+        unasked.inputs.clear();
+        install(&unasked, true, registry, surroundings, &mut problems);
+    }
+    problems.retain(|problem| problem.code != Code::AdapterInput);
+    problems
+}
+
 fn install(
     document: &AdapterDocument,
     unasked: bool,

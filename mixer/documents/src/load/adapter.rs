@@ -7,7 +7,7 @@ use crate::scalar::name;
 use crate::yaml::{Node, Scalar, Value};
 use crate::{AdapterDocument, Code, Sources, Span};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "an adapter",
     keys: &["type", "config"],
     later: &[],
@@ -124,7 +124,7 @@ fn json(
 }
 
 /// A scalar by YAML's core schema; quoted ones are texts. `None` for the numbers JSON has not.
-pub(super) fn plain(scalar: &Scalar) -> Option<serde_json::Value> {
+pub(crate) fn plain(scalar: &Scalar) -> Option<serde_json::Value> {
     let text = scalar.text.as_str();
     if !scalar.is_plain() {
         return Some(text.into());

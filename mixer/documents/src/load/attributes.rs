@@ -13,7 +13,7 @@ use crate::scalar::{Unique, list, name, scalar, word};
 use crate::yaml::{Node, Value};
 use crate::{Code, Sources, Span};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "an attribute",
     keys: &["name", "type", "from", "value", "meaning"],
     later: &[],

@@ -91,6 +91,20 @@ impl<'n> Document<'n> {
     }
 }
 
+/// A document as a Kubernetes object.
+pub(crate) const KUBERNETES: Shape = Shape {
+    what: "a Kubernetes object",
+    keys: &["apiVersion", "kind", "metadata", "spec"],
+    later: &[],
+};
+
+/// Its metadata.
+pub(crate) const METADATA: Shape = Shape {
+    what: "metadata",
+    keys: &["name", "namespace", "labels", "annotations"],
+    later: &[],
+};
+
 /// The document that `tree` is; `None` when that cannot be told, which is said.
 pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n>> {
     let entries = match &tree.value {
@@ -195,11 +209,7 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
 }
 
 fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n>> {
-    let shape = Shape {
-        what: "a Kubernetes object",
-        keys: &["apiVersion", "kind", "metadata", "spec"],
-        later: &[],
-    };
+    let shape = KUBERNETES;
     let fields = Fields::of(tree, shape, problems)?;
     let word = |key: &str, problems: &mut Problems| match fields.entry(key) {
         Some(entry) => name(&entry.value, key, problems).map(|word| (word, entry.value.span)),
@@ -240,11 +250,7 @@ fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n
         }
         return None;
     };
-    let metadata = Shape {
-        what: "metadata",
-        keys: &["name", "namespace", "labels", "annotations"],
-        later: &[],
-    };
+    let metadata = METADATA;
     let named = fields
         .get("metadata")
         .and_then(|node| Fields::of(node, metadata, problems));

@@ -9,7 +9,7 @@ use crate::scalar::{integer, list, name, scalar, span, word};
 use crate::yaml::Node;
 use crate::{ClientIp, Code, Denials, Mesh, Sources};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "`mesh`",
     keys: &[
         "default",
@@ -23,6 +23,27 @@ const SHAPE: Shape = Shape {
         "opaque_ports",
     ],
     later: &["clients"],
+};
+
+/// `denials`.
+pub(crate) const DENIALS: Shape = Shape {
+    what: "`denials`",
+    keys: &["show"],
+    later: &[],
+};
+
+/// `fail`.
+pub(crate) const FAIL: Shape = Shape {
+    what: "`fail`",
+    keys: &["stale", "cold"],
+    later: &[],
+};
+
+/// `client_ip`.
+pub(crate) const CLIENT_IP: Shape = Shape {
+    what: "`client_ip`",
+    keys: &["header", "trusted"],
+    later: &[],
 };
 
 pub(super) fn read<'d, 'n: 'd>(
@@ -80,21 +101,13 @@ pub(super) fn read<'d, 'n: 'd>(
         .get("client_ip")
         .and_then(|node| client_ip(node, problems));
     if let Some(node) = fields.get("denials") {
-        let shape = Shape {
-            what: "`denials`",
-            keys: &["show"],
-            later: &[],
-        };
+        let shape = DENIALS;
         let show = Fields::of(node, shape, problems).and_then(|fields| fields.get("show"));
         let shown = show.and_then(|show| word(show, "`show`", &Denials::WORDS, &[], problems));
         mesh.denials = shown.unwrap_or(mesh.denials);
     }
     if let Some(node) = fields.get("fail") {
-        let shape = Shape {
-            what: "`fail`",
-            keys: &["stale", "cold"],
-            later: &[],
-        };
+        let shape = FAIL;
         if let Some(fields) = Fields::of(node, shape, problems) {
             let stale = fields
                 .get("stale")
@@ -137,15 +150,7 @@ fn trust_domain(node: &Node, problems: &mut Problems) -> Option<String> {
 }
 
 fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {
-    let fields = Fields::of(
-        node,
-        Shape {
-            what: "`client_ip`",
-            keys: &["header", "trusted"],
-            later: &[],
-        },
-        problems,
-    )?;
+    let fields = Fields::of(node, CLIENT_IP, problems)?;
     let (header, trusted) = (fields.get("header"), fields.get("trusted"));
     if header.is_none() || trusted.is_none() {
         problems

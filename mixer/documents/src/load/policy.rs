@@ -11,7 +11,7 @@ use crate::scalar::{Unique, boolean, end_of_day, list, scalar, timestamp, word};
 use crate::yaml::{Node, Value};
 use crate::{At, Code, Fail, Mode, Otherwise, Policy, Reply, Rule, RuleKind, Span, Until};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a policy",
     keys: &[
         "for",
@@ -64,6 +64,15 @@ pub(super) fn mode(fields: &Fields<'_>, problems: &mut Problems) -> (Mode, Optio
     };
     (mode, Some(until))
 }
+
+/// An `otherwise` that denies with words of its own.
+pub(crate) const OTHERWISE_KEYS: Shape = Shape {
+    what: "`otherwise`",
+    keys: &[
+        "deny", "status", "location", "message", "headers", "body", "grpc",
+    ],
+    later: &[],
+};
 
 /// A policy, and the list of its tests, which are read when every policy of the file is known.
 pub(super) fn read<'n>(
@@ -147,13 +156,7 @@ const OTHERWISE: &str = "otherwise";
 fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
     let span = node.span;
     if let Value::Map(_) = &node.value {
-        let shape = Shape {
-            what: "`otherwise`",
-            keys: &[
-                "deny", "status", "location", "message", "headers", "body", "grpc",
-            ],
-            later: &[],
-        };
+        let shape = OTHERWISE_KEYS;
         let fields = Fields::of(node, shape, &mut context.problems)?;
         let Some(deny) = fields.get("deny") else {
             context.problems.error(

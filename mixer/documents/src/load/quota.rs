@@ -15,7 +15,7 @@ use crate::scalar::{integer, limit, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
 use crate::{Absent, Algorithm, Code, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError, Reply};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a quota",
     keys: &[
         "quota",
@@ -44,6 +44,20 @@ const SHAPE: Shape = Shape {
 
 /// The statuses of a refusal that names none, for HTTP and gRPC callers.
 const OVER_LIMIT: (u16, u8) = (429, 8);
+
+/// A table of limits.
+pub(crate) const TABLE: Shape = Shape {
+    what: "a limit",
+    keys: &["by", "table", "otherwise"],
+    later: &[],
+};
+
+/// An `on_error` with a share.
+pub(crate) const ON_ERROR: Shape = Shape {
+    what: "`on_error`",
+    keys: &["local"],
+    later: &[],
+};
 
 /// The adapter that counts when a quota names none.
 const STORE: &str = "memory";
@@ -172,11 +186,6 @@ pub(super) const SCALARS: [Kind; 9] = [
 ];
 
 fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
-    const SHAPE: Shape = Shape {
-        what: "a limit",
-        keys: &["by", "table", "otherwise"],
-        later: &[],
-    };
     let nothing = Limit {
         amount: 1,
         window: Duration::from_secs(1),
@@ -199,7 +208,7 @@ fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
         limits.otherwise = limit(node, &mut context.problems).unwrap_or(nothing);
         return limits;
     };
-    let Some(fields) = Fields::of(node, SHAPE, &mut context.problems) else {
+    let Some(fields) = Fields::of(node, TABLE, &mut context.problems) else {
         return limits;
     };
     let why = "a table of limits needs `by`: an expression that names the row";
@@ -282,17 +291,12 @@ fn lease(fields: &Fields<'_>, context: &mut Context<'_>) -> LeaseLimit {
 }
 
 fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {
-    const SHAPE: Shape = Shape {
-        what: "`on_error`",
-        keys: &["local"],
-        later: &[],
-    };
     let Some(node) = fields.get("on_error") else {
         return QuotaOnError::Allow;
     };
     let problems = &mut context.problems;
     if let Value::Map(_) = &node.value {
-        let local = Fields::of(node, SHAPE, problems).and_then(|fields| fields.get("local"));
+        let local = Fields::of(node, ON_ERROR, problems).and_then(|fields| fields.get("local"));
         let Some(local) = local else {
             problems.error(
                 Code::MissingKey,

@@ -12,7 +12,7 @@ use crate::scalar::{name, word};
 use crate::yaml::{Node, Value};
 use crate::{Code, Condition, OnError, Reply, Rule, RuleKind};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a rule",
     keys: &[
         "deny", "require", "allow", "when", "that", "ask", "with", "on_error", "status",

@@ -11,7 +11,7 @@ use crate::scalar::{Unique, boolean, list, name, scalar, word};
 use crate::yaml::Node;
 use crate::{At, Code, Endpoint, Policy, Protocol, Service, Sources};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a service",
     keys: &[
         "hosts",
@@ -32,6 +32,13 @@ const SHAPE: Shape = Shape {
         "probes",
         "originate",
     ],
+};
+
+/// `paths`.
+pub(crate) const PATHS: Shape = Shape {
+    what: "`paths`",
+    keys: &["encoded_slash"],
+    later: &[],
 };
 
 /// Services; a name or host means one of them only.
@@ -125,11 +132,7 @@ fn service(
             .collect();
     }
     if let Some(node) = fields.get("paths") {
-        let shape = Shape {
-            what: "`paths`",
-            keys: &["encoded_slash"],
-            later: &[],
-        };
+        let shape = PATHS;
         let slash =
             Fields::of(node, shape, problems).and_then(|fields| fields.get("encoded_slash"));
         let words = [("keep", true), ("refuse", false)];

@@ -13,24 +13,24 @@ use crate::scalar::{Unique, list, percent, scalar, word};
 use crate::yaml::{Node, Value};
 use crate::{At, Code, LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "telemetry",
     keys: &["for", "standard", "metrics", "logs", "traces"],
     later: &[],
 };
-const METRIC: Shape = Shape {
+pub(crate) const METRIC: Shape = Shape {
     what: "a metric",
     keys: &[
         "metric", "kind", "at", "when", "value", "buckets", "labels", "to",
     ],
     later: &[],
 };
-const LOGS: Shape = Shape {
+pub(crate) const LOGS: Shape = Shape {
     what: "`logs`",
     keys: &["to", "when", "fields", "at"],
     later: &[],
 };
-const TRACES: Shape = Shape {
+pub(crate) const TRACES: Shape = Shape {
     what: "`traces`",
     keys: &["to", "sample"],
     later: &[],

@@ -12,7 +12,7 @@ use crate::scalar::{integer, list, name, word};
 use crate::yaml::{Entry, Node, Value};
 use crate::{Code, Expectation, FileId, GivenAnswer, Span, Test, TestKind};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a test",
     keys: &[
         "allow", "deny", "limit", "name", "like", "given", "answers", "times",

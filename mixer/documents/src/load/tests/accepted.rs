@@ -201,11 +201,11 @@ fn what_is_still_in_shadow_after_its_time_is_a_warning_at_that_place() {
         format!("f.yaml:{line}:{column}")
     };
     let quota = format!(
-        "{}: warning: in shadow until 2026-12-31T18:00:00+01:00, which has passed",
+        "{}: warning[MX3011]: in shadow until 2026-12-31T18:00:00+01:00, which has passed",
         place("2026-12-31T18")
     );
     let policy = format!(
-        "{}: warning: in shadow until 2026-12-31, which has passed",
+        "{}: warning[MX3011]: in shadow until 2026-12-31, which has passed",
         place("2026-12-31\nfail")
     );
     // 2026-12-31T17:00:00Z, and the end of that day.
