@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use mixer_documents::Sources;
 
-use super::loaded::show;
+use super::loaded::{readable, show};
+use super::output::say;
 use super::{FINDINGS, INVALID, UNREADABLE};
 
 /// Lays documents out: keys in the order of the reference, no white space at the ends of lines.
@@ -23,11 +24,8 @@ pub(crate) struct Args {
 
 /// Formats.
 pub(crate) fn run(args: Args) -> ExitCode {
-    for path in &args.paths {
-        if let Err(error) = std::fs::metadata(path) {
-            eprintln!("cannot read {}: {error}", path.display());
-            return ExitCode::from(UNREADABLE);
-        }
+    if let Err(code) = readable(&args.paths) {
+        return code;
     }
     let formatted = Sources::read(&args.paths).and_then(mixer_documents::format);
     let formatted = match formatted {
@@ -42,7 +40,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     }
     let changed: Vec<_> = formatted.changed().map(|(path, _)| path).collect();
     for path in &changed {
-        println!("{}", path.display());
+        say(format_args!("{}\n", path.display()));
     }
     if args.check {
         return match changed.is_empty() {

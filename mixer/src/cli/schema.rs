@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::USAGE;
+use super::output::say;
 
 /// Prints the JSON Schema (draft 2020-12) of documents.
 ///
@@ -23,7 +24,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         .filter_map(|kind| Some((kind, registry.by_type(kind)?.schema())));
     match mixer_documents::schema(args.kind.as_deref(), adapters) {
         Some(schema) => {
-            println!("{schema:#}");
+            say(format_args!("{schema:#}\n"));
             ExitCode::SUCCESS
         }
         None => {

@@ -7,7 +7,8 @@ use mixer_adapter::Registry;
 use mixer_documents::{Code, Diagnostics, PolicySet, Sources};
 use mixer_runtime::{Clock, Random};
 
-use super::loaded::show;
+use super::loaded::{readable, show};
+use super::output::say;
 use super::{FINDINGS, INVALID, UNREADABLE, USAGE};
 use crate::snapshot::{Snapshot, Surroundings};
 
@@ -48,11 +49,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    for path in &args.paths {
-        if let Err(error) = std::fs::metadata(path) {
-            eprintln!("cannot read {}: {error}", path.display());
-            return ExitCode::from(UNREADABLE);
-        }
+    if let Err(code) = readable(&args.paths) {
+        return code;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -101,7 +99,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     if args.output == Form::Text
         && let Some(counts) = counts
     {
-        println!("valid: {counts}");
+        say(format_args!("valid: {counts}\n"));
     }
     if args.deny_warnings && !problems.list.is_empty() {
         return ExitCode::from(FINDINGS);
@@ -128,9 +126,9 @@ fn check(
 fn tell(form: Form, problems: &Diagnostics) {
     match form {
         Form::Text => show(problems),
-        Form::Json => println!("{:#}", problems.json()),
-        Form::Sarif => println!("{:#}", problems.sarif()),
-        Form::Github => print!("{}", problems.github()),
+        Form::Json => say(format_args!("{:#}\n", problems.json())),
+        Form::Sarif => say(format_args!("{:#}\n", problems.sarif())),
+        Form::Github => say(problems.github()),
     }
 }
 
@@ -158,6 +156,7 @@ fn explain(id: &str) -> ExitCode {
         eprintln!("there is no code `{id}`; they are MX and four digits, such as MX2011");
         return ExitCode::from(USAGE);
     };
-    println!("{code}: {}\n\n{}", code.title(), code.explanation());
+    let (title, text) = (code.title(), code.explanation());
+    say(format_args!("{code}: {title}\n\n{text}\n"));
     ExitCode::SUCCESS
 }
