@@ -153,7 +153,7 @@ fn what_is_read_is_referenced_and_nothing_else() {
             let name = short
                 .iter()
                 .find(|(short, _)| *short == word && before != '.');
-            match name.filter(|_| words.matches('"').count() % 2 == 0) {
+            match name.filter(|_| words.matches('"').count().is_multiple_of(2)) {
                 Some((_, id)) => words += &vocabulary.by_id(*id).unwrap().name,
                 None => words += word,
             }

@@ -255,7 +255,10 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("rights");
         let link = directory.path().join("link.yml");
         std::os::unix::fs::symlink(&path, &link).expect("a link");
-        let fixed = fix(Sources::read(&[link.clone()]).expect("it is there"), check);
+        let fixed = fix(
+            Sources::read(std::slice::from_ref(&link)).expect("it is there"),
+            check,
+        );
         assert_eq!(fixed.changed().len(), 1);
         fixed.write().expect("it is written");
         let text = std::fs::read_to_string(&path).expect("it is there");
