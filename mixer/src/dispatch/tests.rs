@@ -6,6 +6,7 @@ mod fixture;
 mod holding;
 mod quotas;
 mod random;
+mod shapes;
 mod soundness;
 mod table;
 mod telling;
