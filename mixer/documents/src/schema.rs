@@ -35,13 +35,13 @@ pub fn schema<'a>(
 ) -> Option<Value> {
     let mut definitions = Map::new();
     for (name, shape) in SHAPES {
-        definitions.insert(name.to_owned(), object(name, shape, None));
+        definitions.insert(name.to_owned(), object(name, shape));
     }
     definitions.insert(
         "attributes".to_owned(),
         json!({ "type": "array", "items": reference("attribute") }),
     );
-    for (name, _, definition) in keys::plain() {
+    for (name, definition) in keys::plain() {
         definitions.insert(name.to_owned(), definition);
     }
     configurations(adapters, &mut definitions);
@@ -72,7 +72,7 @@ fn reference(name: &str) -> Value {
 }
 
 /// A map with the keys of a shape.
-fn object(name: &str, shape: Shape, title: Option<&str>) -> Value {
+fn object(name: &str, shape: Shape) -> Value {
     let mut properties = Map::new();
     for key in shape.keys {
         properties.insert(
@@ -85,9 +85,6 @@ fn object(name: &str, shape: Shape, title: Option<&str>) -> Value {
         "properties": properties,
         "additionalProperties": false,
     });
-    if let Some(title) = title {
-        object["title"] = title.into();
-    }
     for (member, rule) in keys::demands(name) {
         object[member] = rule;
     }
