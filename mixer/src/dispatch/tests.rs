@@ -5,6 +5,7 @@ mod fixture;
 mod holding;
 mod quotas;
 mod random;
+mod shapes;
 mod soundness;
 mod table;
 mod telling;
