@@ -149,9 +149,12 @@ impl Reading {
             (None, None) => (Producer::Check, None),
         };
         let meaning = meaning.map_or("", |meaning| &meaning.text);
-        self.vocabulary.declare(name, kind, producer, meaning);
+        let declared = self.vocabulary.declare(name, kind, producer, meaning);
         if let Some((source, place)) = definition {
             self.defined.push((name.to_owned(), source));
+            declared
+                .into_iter()
+                .for_each(|id| self.vocabulary.compute(id));
             self.places.push(place);
         }
     }

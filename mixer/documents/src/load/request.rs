@@ -23,7 +23,7 @@ pub fn request(name: &str, text: &str, vocabulary: &Vocabulary) -> Result<OwnedB
     }
     let custom = vocabulary
         .iter()
-        .filter(|attribute| attribute.id.is_custom());
+        .filter(|attribute| vocabulary.is_computed(attribute.id));
     let defined: Vec<(String, String)> = custom
         .map(|attribute| (attribute.name.clone(), String::new()))
         .collect();
