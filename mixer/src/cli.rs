@@ -1,14 +1,27 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes, the same for every verb: 0 done, 1 a defect of ours, 2 tests failed or an expression has no value, 3 documents
-//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached. What was
-//! asked for goes to standard output, everything else to standard error.
+//! or expressions do not compile, 64 wrong usage, 65 input that cannot be read, 69 somebody needed cannot be reached, 79
+//! findings; with `--exit-code`, 10 is a denial. What was asked for goes to standard output, everything else to standard error.
 
+mod answer;
+mod attributes;
+mod bench;
+mod can;
+mod compare;
+mod completion;
 mod demo;
+mod diff;
 mod eval;
 mod explain;
+mod facts;
+mod judge;
 mod loaded;
+mod output;
+mod policies;
+mod record;
 mod repl;
+mod replay;
 mod request;
 mod serve;
 mod test;
@@ -26,6 +39,8 @@ pub(crate) const INVALID: u8 = 3;
 pub(crate) const USAGE: u8 = 64;
 /// Input that cannot be read (EX_DATAERR).
 pub(crate) const UNREADABLE: u8 = 65;
+/// It was done, and something was found.
+pub(crate) const FINDINGS: u8 = 79;
 
 /// The policy and telemetry service of a service mesh.
 #[derive(Debug, Parser)]
@@ -39,7 +54,13 @@ struct Cli {
 enum Verb {
     Validate(validate::Args),
     Test(test::Args),
+    Can(can::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
+    Replay(replay::Args),
+    Bench(bench::Args),
+    Attributes(attributes::Args),
+    Completion(completion::Args),
     Eval(eval::Args),
     Repl(repl::Args),
     Serve(serve::Args),
@@ -63,7 +84,13 @@ pub fn run() -> ExitCode {
     match cli.verb {
         Verb::Validate(args) => validate::run(args),
         Verb::Test(args) => test::run(args),
+        Verb::Can(args) => can::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Diff(args) => diff::run(args),
+        Verb::Replay(args) => replay::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Attributes(args) => attributes::run(args),
+        Verb::Completion(args) => completion::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Repl(args) => repl::run(args),
         Verb::Serve(args) => serve::run(args),

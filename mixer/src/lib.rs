@@ -4,8 +4,10 @@
 //! and Report against one snapshot; [`testing`] runs the tests that stand beside policies. [`live`] holds the snapshot in force
 //! and replaces it. [`server`] speaks the protocols; [`serve`] puts all of it together, and [`cli`] is the command line.
 
+mod answers;
 pub mod cli;
 pub mod dispatch;
+mod explanation;
 pub mod live;
 pub mod serve;
 pub mod server;

@@ -5,16 +5,20 @@
 //! process is replaced: adapters answer what the test gives (but for lists whose entries stand in the documents), quota stores
 //! are fresh memory, and time stands still.
 
-mod given;
+pub mod coverage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::Registry;
 use mixer_attributes::{AttributeBag, OwnedBag, OwnedValue, vocabulary};
-use mixer_documents::{Applicable, At, Expectation, Otherwise, Policy, Test, TestKind};
+use mixer_documents::{Applicable, At, Expectation, Otherwise, Policy, PolicySet, Test, TestKind};
+use mixer_runtime::Clock;
 
+use self::coverage::Coverage;
+use crate::answers;
 use crate::dispatch::{Because, Decided, Decision, Dispatcher, Source, Verdict};
+use crate::explanation::{Explanation, place, summary};
 use crate::snapshot::{Snapshot, Surroundings};
 
 /// Which tests are run, and against what.
@@ -27,35 +31,62 @@ pub struct Choice {
 }
 
 /// How the tests went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Report {
-    /// How many hold.
-    pub passed: usize,
-    /// Those that do not, in document order.
-    pub failures: Vec<Failure>,
+    /// Every test that was run, in document order.
+    pub tests: Vec<Ran>,
+    /// What of the policies they reached.
+    pub coverage: Coverage,
 }
 
-/// A test that does not hold.
+/// A test that was run.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Ran {
     /// `path:line:column` of the test.
     pub place: String,
     /// Its policy.
     pub policy: Arc<str>,
     /// Its name, or what it claims.
     pub test: String,
-    /// What happened instead.
-    pub message: String,
+    /// How long it took, by the clock that was given for that.
+    pub took: Duration,
+    /// Why it does not hold.
+    pub failure: Option<Failure>,
 }
 
-/// Runs the tests of `snapshot`, which was built in `surroundings`; their clock must stand still.
+/// Why a test does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was expected and what happened instead, in one line.
+    pub message: String,
+    /// The rules it is about, line by line with the values they read; perhaps empty.
+    pub why: String,
+}
+
+impl Report {
+    /// Tests that do not hold, in document order.
+    pub fn failures(&self) -> impl Iterator<Item = (&Ran, &Failure)> {
+        let tests = self.tests.iter();
+        tests.filter_map(|test| Some((test, test.failure.as_ref()?)))
+    }
+
+    /// How many hold.
+    pub fn passed(&self) -> usize {
+        self.tests.len() - self.failures().count()
+    }
+}
+
+/// Runs the tests of `snapshot`, which was built in `surroundings`; their clock must stand still. `stopwatch` says how long
+/// each took.
 pub async fn run(
     snapshot: &Snapshot,
     registry: &Registry,
     surroundings: &Surroundings,
     choice: &Choice,
+    stopwatch: &Clock,
 ) -> Report {
-    let mut report = Report::default();
+    let mut tests = Vec::new();
+    let mut coverage = Coverage::of(&snapshot.set);
     for (at, policy) in snapshot.set.policies.iter().enumerate() {
         for test in policy
             .tests
@@ -70,18 +101,18 @@ pub async fn run(
                 at,
                 test,
             };
-            match one.run(choice.all).await {
-                Ok(()) => report.passed += 1,
-                Err(message) => report.failures.push(Failure {
-                    place: snapshot.set.warnings.sources.place(test.span),
-                    policy: policy.name.clone(),
-                    test: title(test),
-                    message,
-                }),
-            }
+            let begin = stopwatch.now();
+            let failure = one.run(choice.all, &mut coverage).await.err();
+            tests.push(Ran {
+                place: snapshot.set.warnings.sources.place(test.span),
+                policy: policy.name.clone(),
+                test: title(test),
+                took: stopwatch.now().since(begin),
+                failure,
+            });
         }
     }
-    report
+    Report { tests, coverage }
 }
 
 /// What a test is called: its name, else its claim.
@@ -128,9 +159,9 @@ struct One<'a> {
 const LEFT: Duration = Duration::from_secs(1);
 
 impl One<'_> {
-    async fn run(&self, all: bool) -> Result<(), String> {
+    async fn run(&self, all: bool, coverage: &mut Coverage) -> Result<(), Failure> {
         let all = all || self.speaks_of_others()?;
-        let given = given::adapters(
+        let given = answers::offline(
             self.snapshot,
             self.registry,
             self.surroundings,
@@ -146,21 +177,47 @@ impl One<'_> {
         } else {
             Arc::new(self.snapshot.set.alone(&applicable, self.at))
         };
-        let held = match self.test.kind {
+        let (decided, problem) = match self.test.kind {
             TestKind::Allow | TestKind::Deny => {
                 let decided = dispatcher
                     .decide_and_take(&applicable, self.policy.at, &bag, LEFT)
                     .await;
-                self.holds(&decided, &applicable)
+                let problem = self.holds(&decided, &applicable).err();
+                (decided, problem)
             }
             TestKind::Limit => self.limit(&dispatcher, &applicable, &bag).await,
         };
-        match given.unanswered.first() {
-            Some(adapter) => Err(format!(
+        let unanswered = given.unanswered.take();
+        let enforced = (decided.decision.verdict, decided.decision.because);
+        let shadows = dispatcher.shadow(&bag, enforced, LEFT).await;
+        coverage.note(
+            &self.snapshot.set,
+            &applicable,
+            &bag,
+            &decided.decision,
+            &shadows,
+        );
+        if let Some(adapter) = unanswered {
+            return Err(Failure::from(format!(
                 "it asks the adapter `{adapter}`: say what that answers, such as `answers: {{ {adapter}: match }}`"
-            )),
-            None => held,
+            )));
         }
+        let Some(message) = problem else {
+            return Ok(());
+        };
+        let story = Explanation::around(
+            &dispatcher,
+            &applicable,
+            self.policy.at,
+            &bag,
+            &decided.decision,
+        );
+        let expected = match &self.test.expect {
+            Expectation::Sentence(sentence) => Some(&**sentence),
+            _ => None,
+        };
+        let why = story.await.about(expected);
+        Err(Failure { message, why })
     }
 
     /// Whether the sentence it names is another policy's; a sentence that nobody has is an error.
@@ -168,20 +225,20 @@ impl One<'_> {
         let Expectation::Sentence(sentence) = &self.test.expect else {
             return Ok(false);
         };
-        if says(self.policy, sentence) {
+        if sentences(self.policy).any(|said| said == &**sentence) {
             return Ok(false);
         }
-        if self
-            .snapshot
-            .set
-            .policies
-            .iter()
-            .any(|policy| says(policy, sentence))
-        {
+        let policies = &self.snapshot.set.policies;
+        let mut all = policies.iter().flat_map(sentences);
+        if all.any(|said| said == &**sentence) {
             return Ok(true);
         }
+        let own = mixer_documents::nearest(sentence, sentences(self.policy));
+        let near =
+            own.or_else(|| mixer_documents::nearest(sentence, policies.iter().flat_map(sentences)));
+        let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
         Err(format!(
-            "no rule, otherwise or quota of any policy is called \"{sentence}\""
+            "no rule, otherwise or quota of any policy is called \"{sentence}\"{near}"
         ))
     }
 
@@ -201,9 +258,10 @@ impl One<'_> {
             return Ok(());
         }
         let mut message = format!(
-            "expected {}, but it is {}",
+            "expected {}, but it is {}{}",
             claim(self.test),
-            described(decision)
+            summary(decision),
+            stands(&self.snapshot.set, decision)
         );
         let policies = [&applicable.guards, &applicable.pool, &applicable.shadow];
         if !policies.into_iter().flatten().any(|at| *at == self.at) {
@@ -212,14 +270,16 @@ impl One<'_> {
         Err(message)
     }
 
+    /// The last decision, and what is wrong with it.
     async fn limit(
         &self,
         dispatcher: &Dispatcher,
         applicable: &Applicable,
         bag: &AttributeBag<'_>,
-    ) -> Result<(), String> {
-        let times = self.test.times;
-        for request in 1..=times {
+    ) -> (Decided, Option<String>) {
+        let mut request = 1;
+        loop {
+            let last = request >= self.test.times;
             let decided = dispatcher
                 .decide_and_take(applicable, self.policy.at, bag, LEFT)
                 .await;
@@ -229,38 +289,46 @@ impl One<'_> {
                 Expectation::Sentence(sentence) => decision.rule == *sentence,
                 _ => true,
             };
-            match (request == times, refused) {
-                (true, true) if by_it => return Ok(()),
-                (false, false) if decision.verdict == Verdict::Allow => {}
+            match (last, refused) {
+                (true, true) if by_it => return (decided, None),
+                (false, false) if decision.verdict == Verdict::Allow => request += 1,
                 _ => {
-                    let expected = if request == times {
-                        "refused"
-                    } else {
-                        "passed"
-                    };
-                    return Err(format!(
-                        "expected request {request} of {times} to be {expected} ({}), but it is {}",
+                    let problem = format!(
+                        "expected request {request} of {} to be {} ({}), but it is {}{}",
+                        self.test.times,
+                        if last { "refused" } else { "passed" },
                         claim(self.test),
-                        described(decision)
-                    ));
+                        summary(decision),
+                        stands(&self.snapshot.set, decision)
+                    );
+                    return (decided, Some(problem));
                 }
             }
         }
-        Err("`times` must be at least 1".to_owned())
     }
 }
 
-fn says(policy: &Policy, sentence: &str) -> bool {
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        let why = String::new();
+        Self { message, why }
+    }
+}
+
+/// ` (path:line:column)` of what decided.
+fn stands(set: &PolicySet, decision: &Decision) -> String {
+    place(set, decision).map_or(String::new(), |place| format!(" ({place})"))
+}
+
+/// What a test may name of `policy`.
+fn sentences(policy: &Policy) -> impl Iterator<Item = &str> {
     let otherwise = match &policy.otherwise {
         Some(Otherwise::Deny { sentence, .. }) => Some(&**sentence),
         _ => None,
     };
-    policy.rules.iter().any(|rule| &*rule.sentence == sentence)
-        || policy
-            .quotas
-            .iter()
-            .any(|quota| &*quota.sentence == sentence)
-        || otherwise == Some(sentence)
+    let rules = policy.rules.iter().map(|rule| &*rule.sentence);
+    let quotas = policy.quotas.iter().map(|quota| &*quota.sentence);
+    rules.chain(quotas).chain(otherwise)
 }
 
 /// What is given, as the proxy of that side would send it.
@@ -277,30 +345,6 @@ pub(crate) fn request(given: &OwnedBag, at: At) -> OwnedBag {
         );
     }
     request
-}
-
-/// A decision in one line.
-pub(crate) fn described(decision: &Decision) -> String {
-    let verdict = match decision.verdict {
-        Verdict::Allow => "allowed",
-        Verdict::Deny => "denied",
-    };
-    let by = match decision.because {
-        Because::Default => "by the mesh's default".to_owned(),
-        _ if decision.policy.is_empty() => "by nothing".to_owned(),
-        _ => format!("by \"{}\" of policy {}", decision.rule, decision.policy),
-    };
-    let because = match decision.because {
-        Because::Matched | Because::Otherwise | Because::Default => "",
-        Because::Undetermined => " (undetermined)",
-        Because::Quota => " (over the limit)",
-        Because::Unavailable => " (unavailable)",
-    };
-    let detail = decision
-        .detail
-        .as_ref()
-        .map_or(String::new(), |detail| format!(": {detail}"));
-    format!("{verdict} {by}{because}{detail}")
 }
 
 impl Dispatcher {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// Whether a request passes, and what is said if not. Every way of asking ends in one of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -82,10 +84,11 @@ pub enum Failure {
 
 /// A body of a denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Body {
+    /// Its type, which is a header value.
     pub content_type: String,
-    pub text: String,
+    /// Its text, in UTF-8; shared by all who are told it.
+    pub text: Bytes,
 }
 
 /// A header to set (`Some`) or remove (`None`).

@@ -120,6 +120,13 @@ async fn http_callers_read_exactly_what_the_rule_says() {
         assert_eq!(field(&answer, "x-draft"), "/drafts/\"1\"");
         assert_eq!(field(&answer, "cache-control"), "no-store");
     }
+    for answer in mesh.each(|| get("products", "/drafts/%221%22")).await {
+        assert!(
+            answer.text().contains("is not for you"),
+            "another caller is told another thing: {}",
+            answer.text()
+        );
+    }
     for answer in mesh.each(|| get("products", "/old")).await {
         let read = answer.text();
         assert_eq!(
@@ -143,7 +150,7 @@ async fn http_callers_read_exactly_what_the_rule_says() {
     let metrics = mesh.mixer.admin("/metrics").await.text();
     assert_eq!(
         counter(&metrics, "mixer_check_total", &[]),
-        4.0,
+        5.0,
         "what was decided once is told again without asking"
     );
 }

@@ -96,8 +96,9 @@ async fn one_mistake_in_five_files_refuses_them_all_and_is_pointed_at() {
             .any(|line| line == "mixer_config_last_reload_successful 0"),
         "{metrics}"
     );
-    let log = mesh.mixer.process().output().join("\n");
-    assert!(log.contains("reviews.yaml:5:11"), "{log}");
+    let told = |line: &str| line.contains("reviews.yaml:5:11").then_some(());
+    let log = mesh.mixer.process();
+    log.line("the mistake in the log", told).await;
 
     // Two good sets may follow each other while one is written file by file; between the mistake and its repair there is none.
     let before = sentence(&mut client, &sentences).await;

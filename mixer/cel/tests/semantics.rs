@@ -588,3 +588,77 @@ fn literals_mean_the_value_they_show() {
         r#"[1u, 2.0, duration("90s")]"#
     );
 }
+
+/// Alternatives about one text are compiled to one question; nothing of it shows.
+#[test]
+fn alternatives_about_one_text_mean_what_they_say() {
+    let source = r#"source.namespace == "a" || "b" == source.namespace || source.namespace in ["c", "d"] || request.headers["x"] == "1" || request.headers["x"] == "2" || source.namespace == "z""#;
+    let mut compiler = Compiler::new(Vocabulary::new());
+    let expression = compiler
+        .expression(source, Producer::Check, Expect::Kind(Kind::Bool))
+        .unwrap();
+    let references = compiler.finish();
+    for (namespace, header, wanted, read) in [
+        (Some("a"), None, Ok(true), 1),
+        (Some("b"), None, Ok(true), 1),
+        (Some("d"), None, Ok(true), 1),
+        (Some("z"), Some("3"), Ok(true), 2),
+        (Some("y"), Some("2"), Ok(true), 2),
+        (Some("y"), Some("3"), Ok(false), 2),
+        (None, Some("2"), Ok(true), 2),
+        (None, Some("3"), Err("source.namespace is not known"), 2),
+        (
+            Some("y"),
+            None,
+            Err("request.headers[\"x\"] is not there"),
+            2,
+        ),
+    ] {
+        let mut request = OwnedBag::new();
+        if let Some(namespace) = namespace {
+            request.set(v::SOURCE_NAMESPACE, OwnedValue::String(namespace.into()));
+        }
+        let headers = header.map(|header| ("x".to_owned(), header.to_owned()));
+        request.set(
+            v::REQUEST_HEADERS,
+            OwnedValue::Map(BTreeMap::from_iter(headers)),
+        );
+        let bag = request.bag();
+        let mut evaluation = Evaluation::new(&bag, &references);
+        let found = expression
+            .test(&mut evaluation)
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            found,
+            wanted.map_err(str::to_owned),
+            "{namespace:?} {header:?}"
+        );
+        assert_eq!(
+            evaluation.referenced().len(),
+            read,
+            "{namespace:?} {header:?}"
+        );
+    }
+}
+
+/// A negative double is beyond the range of uint, however small.
+#[test]
+fn what_is_less_than_nothing_is_no_uint() {
+    let mut compiler = Compiler::new(Vocabulary::new());
+    let mut value = |source: &str| {
+        compiler
+            .expression(source, Producer::Check, Expect::Any)
+            .unwrap()
+    };
+    let (less, nothing) = (value("uint(-0.2)"), value("uint(-0.0) + uint(0.9)"));
+    let references = compiler.finish();
+    let bag = AttributeBag::new();
+    let found = |expression: &mixer_cel::Expression| {
+        let value = expression.evaluate(&mut Evaluation::new(&bag, &references));
+        value
+            .map(|value| value.to_text())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(found(&less), Err("uint overflow".to_owned()));
+    assert_eq!(found(&nothing), Ok("0".to_owned()));
+}

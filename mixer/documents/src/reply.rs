@@ -150,7 +150,7 @@ fn json_value<'a>(expression: &'a Expression, evaluation: &mut Evaluation<'a>) -
 /// What of a text can be in a header.
 fn header_value(text: &str) -> String {
     let mut value = String::with_capacity(text.len());
-    for c in text.trim().chars().filter(|c| !c.is_control()) {
+    for c in text.chars().filter(|c| !c.is_control()) {
         if c.is_ascii() {
             value.push(c);
         } else {
@@ -159,19 +159,45 @@ fn header_value(text: &str) -> String {
             }
         }
     }
-    value
+    // RFC 9113 section 8.2.1: no white space at the ends.
+    value.trim().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use mixer_attributes::{AttributeBag, Value, vocabulary};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{Sources, load};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn whatever_a_caller_sends_json_is_json_and_a_header_one_header(sent in "\\PC{0,40}|[\"\\\\\r\n\t\0{}:,\u{7f}\u{85}\u{2028}]{0,8}") {
+            let document = "policy: p\nfor: always\nrules:\n  - deny: x\n    headers: { x-a: '{request.host}' }\n    body: { a: '{request.host}', b: ['<{request.host}>'] }\n";
+            let set = load(Sources::from_texts([("f.yaml", document)])).unwrap();
+            let reply = &set.policies[0].rules[0].reply;
+            let mut bag = AttributeBag::new();
+            bag.set(vocabulary::REQUEST_HOST, Value::String(&sent));
+            let mut evaluation = Evaluation::new(&bag, &set.references);
+            let body = reply.body.as_ref().unwrap().render(&mut evaluation).unwrap();
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            prop_assert_eq!(body, serde_json::json!({ "a": &sent, "b": [format!("<{sent}>")] }));
+            for (_, value) in reply.headers(&mut evaluation) {
+                prop_assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{:?}", value);
+                prop_assert_eq!(value.trim(), &*value);
+            }
+        }
+    }
 
     #[test]
     fn a_value_of_a_header_ends_no_header_and_loses_no_letter() {
         for (text, value) in [
             ("plain text", "plain text"),
             ("a\r\nset-cookie: b", "aset-cookie: b"),
-            (" \u{7f}tab\tnul\0 ", "tabnul"),
+            (" \0 \u{7f}tab\tnul\0 ", "tabnul"),
             ("Müller 50%", "M%C3%BCller 50%"),
             ("\u{85}next\u{2028}one", "next%E2%80%A8one"),
         ] {

@@ -1,20 +1,20 @@
 //! `mixer explain`: what a request would meet, rule by rule, with the values that were read.
 
-mod story;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use mixer_runtime::Clock;
 
 use super::loaded::Loaded;
-use super::{UNREADABLE, request};
-use crate::dispatch::{Dispatcher, side};
+use super::output::{Output, exit_code};
+use super::{UNREADABLE, answer, request};
+use crate::dispatch::side;
+use crate::explanation::Explanation;
 
 /// Explains how a request would be decided.
 ///
-/// The request is a YAML or JSON document of the form that tests have under `given`.
+/// The request is a YAML or JSON document of the form that tests have under `given`. Shown are the policies that apply, every
+/// rule line by line with the values it read, what each would do alone, the steps, everything that denies, and the decision.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directories of documents (or files).
@@ -26,6 +26,15 @@ pub(crate) struct Args {
     /// Sets one attribute, or one key of a map (`request.headers.x-tester=yes`), after the request was read.
     #[arg(short = 'a', long = "attribute", value_name = "NAME=VALUE")]
     attributes: Vec<String>,
+    /// What an adapter answers (match, no-match or unavailable), instead of asking it.
+    #[arg(long = "answer", value_name = "ADAPTER=ANSWER")]
+    answers: Vec<answer::Given>,
+    /// How it is shown.
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Output,
+    /// Exit with 10 when the request is denied.
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// Explains.
@@ -45,22 +54,13 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
-    let Loaded {
-        mut snapshot,
-        surroundings,
-        runtime,
-        ..
-    } = loaded;
-    {
-        let _inside = runtime.enter();
-        snapshot.start();
-    }
+    let (dispatcher, runtime) = match loaded.asking(&args.answers) {
+        Ok(ready) => ready,
+        Err(code) => return code,
+    };
     let at = side(&given.bag());
     let request = crate::testing::request(&given, at);
-    let dispatcher = Dispatcher::new(Arc::new(snapshot), &surroundings);
-    print!(
-        "{}",
-        runtime.block_on(story::story(&dispatcher, at, &request.bag()))
-    );
-    ExitCode::SUCCESS
+    let explanation = runtime.block_on(Explanation::of(&dispatcher, at, &request.bag()));
+    args.output.show(&explanation);
+    exit_code(explanation.decision.verdict == "deny", args.exit_code)
 }

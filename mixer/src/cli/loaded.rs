@@ -3,13 +3,16 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use mixer_adapter::Registry;
 use mixer_documents::{Diagnostics, Sources};
 use mixer_runtime::{Clock, Random};
 use tokio::runtime::Runtime;
 
-use super::{INVALID, UNREADABLE};
+use super::{INVALID, UNREADABLE, USAGE, answer};
+use crate::answers;
+use crate::dispatch::Dispatcher;
 use crate::snapshot::{Snapshot, Surroundings};
 
 /// A snapshot that never comes into force, and what it stands in.
@@ -23,12 +26,13 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Reads and builds; every problem goes to standard error, warnings too.
     pub(super) fn from(paths: &[PathBuf], clock: Clock) -> Result<Self, ExitCode> {
-        for path in paths {
-            if let Err(error) = std::fs::metadata(path) {
-                eprintln!("cannot read {}: {error}", path.display());
-                return Err(ExitCode::from(UNREADABLE));
-            }
-        }
+        readable(paths)?;
+        let sources = Sources::read(paths).map_err(invalid)?;
+        Self::of(sources, clock)
+    }
+
+    /// Builds what was read.
+    pub(super) fn of(sources: Sources, clock: Clock) -> Result<Self, ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -39,11 +43,6 @@ impl Loaded {
         let surroundings =
             Surroundings::new(clock, Random::from_system(), runtime.handle().clone());
         let registry = mixer_adapters::builtin();
-        let invalid = |diagnostics: Diagnostics| {
-            show(&diagnostics);
-            ExitCode::from(INVALID)
-        };
-        let sources = Sources::read(paths).map_err(invalid)?;
         let snapshot = Snapshot::build(sources, &registry, &surroundings).map_err(invalid)?;
         show(&snapshot.set.warnings);
         Ok(Self {
@@ -53,6 +52,44 @@ impl Loaded {
             runtime,
         })
     }
+}
+
+impl Loaded {
+    /// Puts the documents into force for one question: their adapters begin their work, but for those that `answers` speak for.
+    pub(super) fn asking(
+        self,
+        answers: &[answer::Given],
+    ) -> Result<(Dispatcher, Runtime), ExitCode> {
+        let answers = answer::known(answers, &self.snapshot).map_err(|problem| {
+            eprintln!("{problem}");
+            ExitCode::from(USAGE)
+        })?;
+        let adapters = answers::instead(&self.snapshot, &self.surroundings, &answers);
+        let mut snapshot = self.snapshot.with_adapters(adapters);
+        drop(self.snapshot);
+        {
+            let _inside = self.runtime.enter();
+            snapshot.start();
+        }
+        let dispatcher = Dispatcher::new(Arc::new(snapshot), &self.surroundings);
+        Ok((dispatcher, self.runtime))
+    }
+}
+
+/// Whether all of `paths` are there.
+pub(super) fn readable(paths: &[PathBuf]) -> Result<(), ExitCode> {
+    for path in paths {
+        if let Err(error) = std::fs::metadata(path) {
+            eprintln!("cannot read {}: {error}", path.display());
+            return Err(ExitCode::from(UNREADABLE));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(diagnostics: Diagnostics) -> ExitCode {
+    show(&diagnostics);
+    ExitCode::from(INVALID)
 }
 
 /// Says what is wrong with documents, in colour where that is wanted.

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use mixer_attributes::{OwnedBag, OwnedValue, Type, Vocabulary};
+use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, Vocabulary};
 
 /// Reads `file` (`-`: standard input) and then sets `attributes`, each `name=value`.
 pub(super) fn read(
@@ -26,10 +26,20 @@ pub(super) fn read(
         }
     };
     let mut request = parsed(&name, &text, vocabulary)?;
-    for attribute in attributes {
-        set(&mut request, attribute, vocabulary)?;
-    }
+    over(&mut request, attributes, vocabulary)?;
     Ok(request)
+}
+
+/// Sets `attributes`, each `name=value`, in `request`. Keys of maps and claims add to those that are there.
+pub(super) fn over(
+    request: &mut OwnedBag,
+    attributes: &[String],
+    vocabulary: &Vocabulary,
+) -> Result<(), String> {
+    for attribute in attributes {
+        set(request, attribute, vocabulary)?;
+    }
+    Ok(())
 }
 
 /// Sets one attribute, or one key of a map, given as `name=value`.
@@ -42,6 +52,14 @@ pub(super) fn set(
     for (id, value) in given.iter() {
         match (request.value_mut(id), value) {
             (Some(OwnedValue::Map(map)), OwnedValue::Map(more)) => map.extend(more.clone()),
+            (
+                Some(OwnedValue::Dynamic(Dynamic::Map(claims))),
+                OwnedValue::Dynamic(Dynamic::Map(more)),
+            ) => {
+                claims.retain(|(key, _)| more.iter().all(|(new, _)| new != key));
+                claims.extend(more.clone());
+                claims.sort_by(|(a, _), (b, _)| a.cmp(b));
+            }
             _ => drop(request.set(id, value.clone())),
         }
     }
@@ -105,8 +123,9 @@ mod tests {
             "request.headers.b=it's",
             "connection.mtls=true",
             "auth.claims.sub=me",
+            "auth.claims.groups=[a, b]",
         ]);
-        let expected = "request: { method: PUT, headers: { a: '1', b: \"it's\" } }\nconnection: { mtls: true }\nauth: { claims: { sub: me } }";
+        let expected = "request: { method: PUT, headers: { a: '1', b: \"it's\" } }\nconnection: { mtls: true }\nauth: { claims: { sub: me, groups: [a, b] } }";
         assert_eq!(
             set.unwrap(),
             mixer_documents::request("x", expected, &vocabulary).unwrap()

@@ -14,6 +14,7 @@ use mixer_proto::v1;
 mod attributes;
 mod batch;
 mod decision;
+mod read;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ mod tests;
 pub(crate) use attributes::Arena;
 pub(crate) use batch::Batch;
 pub(crate) use decision::{answered, check_response, grant, scope};
+#[doc(hidden)]
+pub use read::read;
 
 /// A message that breaks the protocol: which field, and how. The sender must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -212,7 +212,6 @@ async fn take_spends_what_the_decision_charges_once_per_dedup_id() {
         take: true,
         dedup_id: dedup_id.to_owned(),
         client: "p".to_owned(),
-        rates: Vec::new(),
         ..v1::CheckRequest::default()
     };
     let mut outcomes = Vec::new();

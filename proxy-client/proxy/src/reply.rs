@@ -200,7 +200,7 @@ impl Reply {
                 headers.insert(header::LOCATION, location);
             }
             match &self.body {
-                Some(body) => body.text.clone().into(),
+                Some(body) => body.text.clone(),
                 None => format!("{}\n", self.message).into(),
             }
         };

@@ -78,6 +78,7 @@ pub(super) fn body(body: v1::Body) -> Result<Arc<Body>, WireError> {
     if content_type.is_empty() || HeaderValue::from_str(&content_type).is_err() {
         return Err(WireError::new("body.content_type", "is not a header value"));
     }
+    let text = text.into();
     Ok(Arc::new(Body { content_type, text }))
 }
 

@@ -52,9 +52,22 @@ impl Checker<'_> {
                 }
             });
         }
-        let nodes: Option<Vec<Node>> = nodes.into_iter().collect();
+        let mut alternatives: Vec<Node> = Vec::with_capacity(nodes.len());
+        for node in nodes.into_iter().collect::<Option<Vec<Node>>>()? {
+            match alternatives.pop() {
+                Some(before) => alternatives.extend(either(before, node)),
+                None => alternatives.push(node),
+            }
+        }
+        let node = match alternatives.pop() {
+            Some(only) if alternatives.is_empty() => only,
+            last => {
+                alternatives.extend(last);
+                Node::Or(alternatives.into())
+            }
+        };
         Some(Typed {
-            node: Node::Or(nodes?.into()),
+            node,
             kind: Kind::Bool,
         })
     }
@@ -432,6 +445,31 @@ impl Checker<'_> {
         }
         sound.then(|| addresses.into_iter().collect())
     }
+}
+
+/// Two neighbouring alternatives: one where both ask the same text for equality, which is then `in`. Value, errors and what is
+/// read stay the same.
+fn either(before: Node, node: Node) -> impl IntoIterator<Item = Node> {
+    let literals = |test: &TextTest| match test {
+        TextTest::Is(literal) => Some(vec![literal.clone()]),
+        TextTest::OneOf(literals) => Some(literals.to_vec()),
+        _ => None,
+    };
+    let same = |a: &Node, b: &Node| match (a, b) {
+        (Node::Attribute(a), Node::Attribute(b)) => a.reference == b.reference,
+        (Node::Key(a), Node::Key(b)) => a.reference == b.reference,
+        _ => false,
+    };
+    if let (Node::Text(operand, first), Node::Text(other, second)) = (&before, &node)
+        && same(operand, other)
+        && let (Some(mut all), Some(more)) = (literals(first), literals(second))
+    {
+        all.extend(more);
+        all.sort();
+        all.dedup();
+        return vec![Node::Text(operand.clone(), TextTest::OneOf(all.into()))];
+    }
+    vec![before, node]
 }
 
 fn one_of(item: Typed, list: List<'static>) -> Node {

@@ -107,10 +107,25 @@ impl<'a> Walk<'_, 'a> {
         names: Names<'_, 'a>,
     ) -> Result<bool> {
         let mut first_error = None;
+        // A question about the element's text needs no name bound.
+        let test = match &each.body {
+            Some(Node::Text(operand, test)) if !each.pairs => {
+                Some(test).filter(|_| matches!(**operand, Node::Local(0)))
+            }
+            _ => None,
+        };
         for at in 0..range.len() {
-            match self.bound(each, range, at, names, |walk, names| {
-                walk.passes(each.body.as_ref(), names)
-            }) {
+            let truth = match (test, range) {
+                (Some(test), Range::List(list)) => {
+                    let budget = &mut self.evaluation.budget;
+                    budget.step(each.steps)?;
+                    list.with_text(at, |text| test.of(text, budget))
+                }
+                _ => self.bound(each, range, at, names, |walk, names| {
+                    walk.passes(each.body.as_ref(), names)
+                }),
+            };
+            match truth {
                 Ok(truth) if truth == decides => return Ok(decides),
                 Ok(_) => {}
                 Err(limit) if limit.is_limit() => return Err(limit),

@@ -178,11 +178,19 @@ impl<'a> Walk<'_, 'a> {
 }
 
 impl TextTest {
+    /// The answer for a value that is this text, or none.
+    pub(super) fn of(&self, text: Option<&str>, budget: &mut Budget) -> Result<bool> {
+        match text {
+            Some(text) => self.holds(text, budget),
+            None => self.of_no_text(),
+        }
+    }
+
     fn holds(&self, text: &str, budget: &mut Budget) -> Result<bool> {
         Ok(match self {
             TextTest::Is(literal) => *text == **literal,
             // For a few, comparing lengths and first bytes beats a search.
-            TextTest::OneOf(literals) if literals.len() <= 8 => {
+            TextTest::OneOf(literals) if literals.len() <= 16 => {
                 literals.iter().any(|literal| *text == **literal)
             }
             TextTest::OneOf(literals) => literals

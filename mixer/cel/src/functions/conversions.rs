@@ -198,7 +198,7 @@ fn to_uint<'a>(args: &mut [Val<'a>], _: &mut Budget) -> Result<Val<'a>> {
     Ok(Val::Uint(match &args[0] {
         Val::Uint(number) => *number,
         Val::Int(number) => u64::try_from(*number).map_err(|_| EvalError::Overflow("uint"))?,
-        Val::Double(number) if *number > -1.0 && *number < 18_446_744_073_709_551_616.0 => {
+        Val::Double(number) if *number >= 0.0 && *number < 18_446_744_073_709_551_616.0 => {
             *number as u64
         }
         Val::Double(_) => return Err(EvalError::Overflow("uint")),

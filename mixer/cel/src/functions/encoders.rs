@@ -41,7 +41,9 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 /// With or without padding; `None` when it is no base64.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let letters = text.trim_end_matches('=');
-    if text.len() - letters.len() > 2 || (text.len() > letters.len() && text.len() % 4 != 0) {
+    if text.len() - letters.len() > 2
+        || (text.len() > letters.len() && !text.len().is_multiple_of(4))
+    {
         return None;
     }
     let mut bytes = Vec::with_capacity(letters.len());

@@ -49,6 +49,18 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Calls `then` with the text of the element at `index`; `None` when it is no text.
+    pub(crate) fn with_text<T>(&self, index: usize, then: impl FnOnce(Option<&str>) -> T) -> T {
+        match &self.0 {
+            Items::Strings(items) => then(items.get(index).map(String::as_str)),
+            Items::Dynamic(items) => then(match items.get(index) {
+                Some(Dynamic::String(text)) => Some(text),
+                _ => None,
+            }),
+            Items::Built(items) => then(items.get(index).and_then(Val::as_str)),
+        }
+    }
+
     /// Its elements.
     pub fn iter(&self) -> impl Iterator<Item = Val<'a>> + '_ {
         (0..self.len()).filter_map(|index| self.element(index))

@@ -569,15 +569,8 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_batch_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        use prost::Message;
-        if let Ok(request) = v1::ReportRequest::decode(bytes.as_slice())
-            && let Ok(batch) = Batch::new(request, &Vocabulary::new())
-        {
-            let arenas = batch.arenas(batch.records());
-            batch.happened(batch.records(), &arenas, &Vocabulary::new());
-            batch.aggregates();
-            batch.decisions();
-        }
+    fn no_bytes_make_the_reading_of_a_message_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let (_, report) = super::read(&bytes);
+        prop_assert!(!bytes.is_empty() || report.is_err(), "a batch names its client");
     }
 }

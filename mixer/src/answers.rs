@@ -1,41 +1,47 @@
-//! The adapters of a test: what it says they answer, lists that stand in the documents, and fresh counters.
+//! Adapters that answer what somebody says they do: for tests of policies, and for tools that ask nobody outside.
+//!
+//! [`offline`] replaces whatever would leave the process: lists that stand in the documents answer themselves, counters are
+//! fresh memory, and every other adapter answers what is given, or notes that it was asked in vain. [`instead`] replaces only
+//! the adapters that are given an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mixer_adapter::{
-    Answer, Check, Handler, Inputs, Instance, Keep, Registry, Unavailable, ValidFor,
+    Answer, Check, Env, Handler, Inputs, Instance, Keep, Registry, Unavailable, ValidFor,
 };
 use mixer_documents::{AdapterDocument, GivenAnswer};
 
 use crate::dispatch::Installed;
 use crate::snapshot::{Snapshot, Surroundings, env};
 
+/// What adapters answer, by name.
+pub(crate) type Answers = [(Arc<str>, GivenAnswer)];
+
 /// Adapters in the order of the set, and those that were asked and had no answer.
-pub(super) struct Given {
-    pub(super) adapters: Vec<Arc<Installed>>,
-    pub(super) unanswered: Unanswered,
+pub(crate) struct Given {
+    pub(crate) adapters: Vec<Arc<Installed>>,
+    pub(crate) unanswered: Unanswered,
 }
 
 /// Names of adapters.
 #[derive(Clone, Default)]
-pub(super) struct Unanswered(Arc<Mutex<Vec<Arc<str>>>>);
+pub(crate) struct Unanswered(Arc<Mutex<Vec<Arc<str>>>>);
 
 impl Unanswered {
-    /// The first that was asked.
-    pub(super) fn first(&self) -> Option<Arc<str>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .first()
-            .cloned()
+    /// The first that was asked since this was asked last.
+    pub(crate) fn take(&self) -> Option<Arc<str>> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = std::mem::take(&mut *names);
+        names.into_iter().next()
     }
 }
 
-pub(super) fn adapters(
+/// Adapters that leave the process alone.
+pub(crate) fn offline(
     snapshot: &Snapshot,
     registry: &Registry,
     surroundings: &Surroundings,
-    answers: &[(Arc<str>, GivenAnswer)],
+    answers: &Answers,
 ) -> Result<Given, String> {
     let unanswered = Unanswered::default();
     let surroundings = surroundings.fresh();
@@ -58,15 +64,7 @@ pub(super) fn adapters(
         } else if given.is_none() && stands_in_documents(document) {
             installed.clone()
         } else {
-            let scripted = Scripted {
-                name: document.name.clone(),
-                given,
-                unanswered: unanswered.clone(),
-            };
-            Arc::new(Installed::new(
-                Handler::new().with_check(Arc::new(scripted)),
-                env,
-            ))
+            scripted(document, given, &unanswered, env)
         });
     }
     Ok(Given {
@@ -75,9 +73,46 @@ pub(super) fn adapters(
     })
 }
 
+/// The adapters of `snapshot`, those that `answers` names replaced.
+pub(crate) fn instead(
+    snapshot: &Snapshot,
+    surroundings: &Surroundings,
+    answers: &Answers,
+) -> Vec<Arc<Installed>> {
+    let pairs = snapshot.set.adapters.iter().zip(&snapshot.adapters);
+    let one = |(document, installed): (&AdapterDocument, &Arc<Installed>)| match answers
+        .iter()
+        .find(|(name, _)| *name == document.name)
+    {
+        Some((_, answer)) => scripted(
+            document,
+            Some(*answer),
+            &Unanswered::default(),
+            env(document, surroundings),
+        ),
+        None => installed.clone(),
+    };
+    pairs.map(one).collect()
+}
+
+fn scripted(
+    document: &AdapterDocument,
+    given: Option<GivenAnswer>,
+    unanswered: &Unanswered,
+    env: Env,
+) -> Arc<Installed> {
+    let scripted = Scripted {
+        name: document.name.clone(),
+        given,
+        unanswered: unanswered.clone(),
+    };
+    let handler = Handler::new().with_check(Arc::new(scripted));
+    Arc::new(Installed::new(handler, env))
+}
+
 impl Surroundings {
     /// Where nobody has counted or kept anything yet.
-    pub(super) fn fresh(&self) -> Self {
+    pub(crate) fn fresh(&self) -> Self {
         Self {
             keep: Keep::default(),
             ledger: Arc::default(),
@@ -94,7 +129,7 @@ fn stands_in_documents(document: &AdapterDocument) -> bool {
             .any(|key| document.config.get(key).is_some())
 }
 
-/// Answers what a test says.
+/// Answers what it is told.
 struct Scripted {
     name: Arc<str>,
     given: Option<GivenAnswer>,
@@ -108,7 +143,7 @@ impl Check for Scripted {
             Some(GivenAnswer::NoMatch) => false,
             Some(GivenAnswer::Unavailable) => {
                 return Err(Unavailable {
-                    reason: "the test says so".into(),
+                    reason: "it is said to be unavailable".into(),
                     retry: true,
                 });
             }
@@ -120,7 +155,7 @@ impl Check for Scripted {
                     .unwrap_or_else(PoisonError::into_inner);
                 unanswered.push(self.name.clone());
                 return Err(Unavailable {
-                    reason: "the test does not say what it answers".into(),
+                    reason: "nobody says what it answers".into(),
                     retry: true,
                 });
             }
