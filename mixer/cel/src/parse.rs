@@ -125,6 +125,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         span: token.span.clone(),
         message,
         help,
+        replacement: None,
     }
 }
 
@@ -146,5 +147,6 @@ fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
         span,
         message,
         help: None,
+        replacement: None,
     }
 }

@@ -4,7 +4,7 @@ use mixer_attributes::{OwnedBag, Vocabulary};
 
 use super::given;
 use crate::diagnostics::Problems;
-use crate::{Diagnostics, Sources, yaml};
+use crate::{Code, Diagnostics, Sources, yaml};
 
 /// Reads one YAML (or JSON) document of attributes, by their dotted names, nested or not; a text with no document gives nothing.
 /// `name` is what problems are shown under.
@@ -29,6 +29,7 @@ pub fn request(name: &str, text: &str, vocabulary: &Vocabulary) -> Result<OwnedB
         .collect();
     if let Some(second) = trees.get(1) {
         problems.error(
+            Code::SecondRequest,
             second.span,
             "a request is one document, this is a second one",
         );
