@@ -41,6 +41,9 @@ pub(crate) fn parse(parser: &mut Parser, source: &str) -> Result<Ast, Vec<Proble
             .of(ProblemKind::Limit),
         ]);
     }
+    if let Some(tree) = parser.remembered(source) {
+        return Ok(tree);
+    }
     let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
     if tokens.is_empty() {
         return Err(vec![problem(whole, "the expression is empty".to_owned())]);

@@ -56,7 +56,7 @@ const READS: &[(&str, &str, &str)] = &[
     (r#"m == "GET" || s"#, "m", "m? s?"),
     (r#"m == "PUT" || s"#, "m s", "m? s?"),
     (r#"i == "10.0.0.1" || s"#, "i? s", "i? s?"),
-    ("s && m == p && has(i)", "m p s", "i? m? p? s?"),
+    ("s && m == p && has(i)", "m p s", "i? m? s?"),
     ("!(s || has(i))", "s", "i? s?"),
     ("false && s", "", ""),
     ("true || s", "", ""),
