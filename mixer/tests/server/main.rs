@@ -6,6 +6,7 @@ mod admin;
 mod check;
 mod client;
 mod mesh;
+mod rate_limit;
 mod reload;
 mod report;
 mod shadow;

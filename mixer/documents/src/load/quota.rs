@@ -43,7 +43,7 @@ const SHAPE: Shape = Shape {
 };
 
 /// The statuses of a refusal that names none, for HTTP and gRPC callers.
-const OVER_LIMIT: (u16, u8) = (429, 8);
+pub(super) const OVER_LIMIT: (u16, u8) = (429, 8);
 
 /// The adapter that counts when a quota names none.
 const STORE: &str = "memory";

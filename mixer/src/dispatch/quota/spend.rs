@@ -82,6 +82,18 @@ impl Spending<'_> {
         taken
     }
 
+    /// Gives back the cost of each want, whoever took it.
+    pub(super) async fn put_back(&self, wants: &[Want<'_>]) {
+        let mut stores: Vec<usize> = wants.iter().map(|want| want.quota.store).collect();
+        stores.sort_unstable();
+        stores.dedup();
+        for store in stores {
+            let here = wants.iter().filter(|want| want.quota.store == store);
+            let asks: Vec<Ask<'_>> = here.map(|want| want.ask(-want.cost, 0)).collect();
+            self.give_back(store, &asks, "back").await;
+        }
+    }
+
     /// Gives back what the client says it did not use of each want, as far as it did hold it.
     pub(super) async fn give_back_unused(&self, wants: &[Want<'_>], unused: &[u64]) {
         let Dispatcher { clock, ledger, .. } = self.dispatcher;
