@@ -11,6 +11,7 @@ mod diagnostics;
 mod digest;
 mod directory;
 mod fields;
+pub mod import;
 mod index;
 mod load;
 mod mesh;

@@ -163,9 +163,11 @@ impl Dispatcher {
     fn left_under(&self, charge: &Charge, taken: &Taken, over: bool) -> Nearest {
         let Limit { amount, window } = charge.limit;
         let (policy, quota) = charge.place;
-        let full = match self.snapshot.set.policies[policy].quotas[quota].algorithm {
-            Algorithm::Gcra { burst } => burst,
-            Algorithm::SlidingWindow => amount,
+        let algorithm = &self.snapshot.set.policies[policy].quotas[quota].algorithm;
+        let full = if let Algorithm::Gcra { burst } = algorithm {
+            *burst
+        } else {
+            amount
         };
         let missing = full.saturating_sub(taken.remaining);
         let reset = match taken.retry_after {
