@@ -5,7 +5,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
     Entry, RateLimitOverride,
 };
 use envoy_types::pb::google::protobuf::UInt64Value;
-use mixer_attributes::{Entry as Found, StringMap, Value, vocabulary};
+use mixer_attributes::{Entry as Found, Value, vocabulary};
 
 use super::*;
 use crate::dispatch::{Hits, What};
