@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::diagnostics::Problems;
-use crate::{Diagnostics, Sources, Span, load};
+use crate::{Code, Diagnostics, Sources, Span, load};
 
 mod limitador;
 mod ratelimit;
@@ -156,10 +156,14 @@ fn finish(
             for quota in &domain.quotas {
                 let alone = [("imported", domain.text(&[quota]))];
                 if let Err(refused) = load(Sources::from_texts(alone)) {
+                    let code = refused
+                        .list
+                        .first()
+                        .map_or(Code::Internal, |first| first.code);
                     let why = refused.list.into_iter().map(|problem| problem.message);
                     let why = why.collect::<Vec<_>>().join("; ");
                     let message = format!("this cannot be written as a quota: {why}");
-                    problems.error(quota.span, message);
+                    problems.error(code, quota.span, message);
                 }
             }
         }
@@ -168,7 +172,7 @@ fn finish(
                 refused
                     .list
                     .into_iter()
-                    .map(|problem| crate::Diagnostic::directory(problem.message)),
+                    .map(|problem| crate::Diagnostic::directory(problem.code, problem.message)),
             );
         }
     }

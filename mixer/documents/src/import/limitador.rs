@@ -11,7 +11,7 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, list, name, scalar};
 use crate::yaml::{self, Node};
-use crate::{Diagnostics, Sources};
+use crate::{Code, Diagnostics, Sources};
 
 mod expression;
 
@@ -45,7 +45,7 @@ pub fn limitador(sources: Sources) -> Result<Imported, Diagnostics> {
                 let identity = (namespace.clone(), identity.0, identity.1, identity.2);
                 if let Some((_, first)) = seen.iter().find(|(held, _)| *held == identity) {
                     problems
-                        .error(node.span, "this limit differs from another in `max_value`, `name` or `id` alone: Limitador keeps one of them")
+                        .error(Code::NotSupportedYet, node.span, "this limit differs from another in `max_value`, `name` or `id` alone: Limitador keeps one of them")
                         .help(format!("the other is at {first}"));
                 }
                 seen.push((identity, sources.place(node.span)));
@@ -90,7 +90,7 @@ fn limit(
     for (node, read) in conditions.iter().chain(&variables) {
         for at in &read.indices {
             if *index.get_or_insert(*at) != *at {
-                problems.error(
+                problems.error(Code::NotSupportedYet,
                     node.span,
                     "this limit reads several descriptors of one request: each is judged on its own here",
                 );
@@ -108,12 +108,12 @@ fn limit(
                 }
                 when.push(read.text.clone());
             }
-            Err(why) => drop(problems.error(node.span, why)),
+            Err(why) => drop(problems.error(Code::NotSupportedYet, node.span, why)),
         }
     }
     for (node, read) in &variables {
         if let Some(why) = read.may_fail() {
-            problems.error(node.span, why);
+            problems.error(Code::NotSupportedYet, node.span, why);
         }
     }
     when.push(format!("rate_limit.index == {}", index.unwrap_or(0)));
@@ -153,7 +153,7 @@ fn reads<'n>(fields: &Fields<'n>, key: &str, problems: &mut Problems) -> Vec<(&'
         };
         match Read::of(&scalar.text) {
             Ok(read) => reads.push((item, read)),
-            Err(why) => drop(problems.error(item.span, why)),
+            Err(why) => drop(problems.error(Code::NotSupportedYet, item.span, why)),
         }
     }
     reads

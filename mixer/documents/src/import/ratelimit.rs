@@ -11,7 +11,7 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{boolean, integer, list, name, scalar, word};
 use crate::yaml::{self, Node, Value};
-use crate::{Diagnostics, Sources, Span};
+use crate::{Code, Diagnostics, Sources, Span};
 
 const FILE: Shape = Shape {
     what: "a file of limits",
@@ -90,6 +90,7 @@ pub fn ratelimit(sources: Sources) -> Result<Imported, Diagnostics> {
             if let Some((_, first)) = domains.iter().find(|(held, _)| held.name == called) {
                 problems
                     .error(
+                        Code::NameTaken,
                         domain.span,
                         format!("the domain `{called}` is there already"),
                     )
@@ -120,7 +121,11 @@ fn walk(node: &Node, path: &[Step], quotas: &mut Vec<Made>, problems: &mut Probl
             .iter()
             .any(|(held, _)| held.key == step.key && held.value == step.value)
         {
-            problems.error(node.span, "this key and value are there already");
+            problems.error(
+                Code::NameTaken,
+                node.span,
+                "this key and value are there already",
+            );
         }
         siblings.push((step, fields));
     }
@@ -163,7 +168,7 @@ fn step(fields: &Fields<'_>, problems: &mut Problems) -> Option<Step> {
         if let Some(node) = fields.get(metric)
             && boolean(node, &format!("`{metric}`"), problems) == Some(true)
         {
-            problems.warning(
+            problems.warning(Code::NoMeaning,
                 node.span,
                 format!("`{metric}` names statistics and changes no limit: it is left out; Mixer counts by quota"),
             );
@@ -179,7 +184,11 @@ fn step(fields: &Fields<'_>, problems: &mut Problems) -> Option<Step> {
         if let Some(entry) = fields.entry(key)
             && !matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text == "false")
         {
-            problems.error(entry.span, format!("`{key}` cannot be taken over: {why}"));
+            problems.error(
+                Code::NotSupportedYet,
+                entry.span,
+                format!("`{key}` cannot be taken over: {why}"),
+            );
         }
     }
     let value = match &*value {
@@ -209,6 +218,7 @@ fn quota(fields: &Fields<'_>, path: &[Step], problems: &mut Problems) -> Option<
     let limit = Fields::of(node, LIMIT, problems)?;
     if let Some(entry) = limit.entry("replaces") {
         problems.error(
+            Code::NotSupportedYet,
             entry.span,
             "`replaces` cannot be taken over: here no descriptor changes what another one meets",
         );

@@ -11,7 +11,7 @@ use mixer_cel::{Expression, Selector};
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::Fields;
-use crate::{At, LeaseLimit, Policy, Quota, QuotaOnError, Span};
+use crate::{At, Code, LeaseLimit, Policy, Quota, QuotaOnError, Span};
 
 const FAMILY: &str = "rate_limit.";
 
@@ -31,6 +31,7 @@ pub(super) fn check_shape(policy: &Policy, fields: &Fields<'_>, problems: &mut P
     {
         problems
             .error(
+                Code::NoMeaning,
                 node.span,
                 "a `for` that names `rate_limit.domain` can name nothing else",
             )
@@ -79,7 +80,7 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
     let problems = &mut context.problems;
     if let Some(name) = other {
         problems
-            .error(
+            .error(Code::NoMeaning,
                 quota.span,
                 format!("this quota reads `{name}`, which the rate limit service is not told"),
             )
@@ -89,11 +90,12 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
         || quota.reply.location.is_some()
     {
         problems
-            .error(quota.span, "the status of a refusal is the proxy's here")
+            .error(Code::NoMeaning, quota.span, "the status of a refusal is the proxy's here")
             .help("Envoy has `rate_limited_status` and `rate_limited_as_resource_exhausted`; `message`, `headers` and `body` are sent along");
     }
     if quota.lease != LeaseLimit::Auto {
         problems.error(
+            Code::NoMeaning,
             quota.span,
             "`lease` has no meaning here: nobody who asks the rate limit service holds leases",
         );
@@ -101,6 +103,7 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
     if let QuotaOnError::Local(_) = quota.on_error {
         problems
             .error(
+                Code::NoMeaning,
                 quota.span,
                 "`on_error: { local: .. }` has no meaning here: no proxy of ours could count alone",
             )
@@ -114,6 +117,7 @@ fn unknown_elsewhere(read: &[&Expression], span: Span, context: &mut Context<'_>
         context
             .problems
             .error(
+                Code::NoMeaning,
                 span,
                 format!("`{name}` is known only where `for` names `rate_limit.domain`"),
             )
