@@ -39,10 +39,10 @@ pub fn limitador(sources: Sources) -> Result<Imported, Diagnostics> {
     for file in sources.ids() {
         for tree in yaml::documents(file, sources.text(file), &mut problems) {
             for node in list(&tree, "a file of limits", &mut problems).unwrap_or_default() {
-                let Some((namespace, made, identity)) = limit(node, &mut problems) else {
+                let Some((made, identity)) = limit(node, &mut problems) else {
                     continue;
                 };
-                let identity = (namespace.clone(), identity.0, identity.1, identity.2);
+                let namespace = identity.0.clone();
                 if let Some((_, first)) = seen.iter().find(|(held, _)| *held == identity) {
                     problems
                         .error(Code::NotSupportedYet, node.span, "this limit differs from another in `max_value`, `name` or `id` alone: Limitador keeps one of them")
@@ -65,10 +65,7 @@ pub fn limitador(sources: Sources) -> Result<Imported, Diagnostics> {
 /// Namespace, seconds, conditions and variables.
 type Identity = (String, u64, Vec<String>, Vec<String>);
 
-fn limit(
-    node: &Node,
-    problems: &mut Problems,
-) -> Option<(String, Made, (u64, Vec<String>, Vec<String>))> {
+fn limit(node: &Node, problems: &mut Problems) -> Option<(Made, Identity)> {
     let fields = Fields::of(node, SHAPE, problems)?;
     let before = problems.list.len();
     let mut needed = |key| fields.need(key, &format!("a limit needs `{key}`"), "", problems);
@@ -122,8 +119,13 @@ fn limit(
     }
     let (amount, seconds) = (amount?, seconds?);
     let own = |of: &[(&Node, Read)]| of.iter().map(|(_, read)| read.text.clone()).collect();
-    let identity = (seconds, own(&conditions), own(&variables));
     let namespace = namespace?.to_owned();
+    let identity = (
+        namespace.clone(),
+        seconds,
+        own(&conditions),
+        own(&variables),
+    );
     let made = Made {
         sentence: title
             .or_else(|| id.clone())
@@ -137,7 +139,7 @@ fn limit(
         window: Duration::from_secs(seconds),
         span: node.span,
     };
-    Some((namespace, made, identity))
+    Some((made, identity))
 }
 
 /// The expressions under `key`, each with its node; what cannot be taken over is said.
