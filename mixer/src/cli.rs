@@ -16,6 +16,7 @@ mod eval;
 mod explain;
 mod facts;
 mod fmt;
+mod import;
 mod judge;
 mod loaded;
 mod output;
@@ -63,6 +64,7 @@ enum Verb {
     Diff(diff::Args),
     Replay(replay::Args),
     Bench(bench::Args),
+    Import(import::Args),
     Attributes(attributes::Args),
     Completion(completion::Args),
     Eval(eval::Args),
@@ -95,6 +97,7 @@ pub fn run() -> ExitCode {
         Verb::Diff(args) => diff::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Import(args) => import::run(args),
         Verb::Attributes(args) => attributes::run(args),
         Verb::Completion(args) => completion::run(args),
         Verb::Eval(args) => eval::run(args),

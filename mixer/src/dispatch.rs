@@ -4,6 +4,7 @@
 //! the same steps ([`settle`]), asks adapters only where the verdict still depends on them ([`ask`]), charges what passes
 //! ([`charge`]), and makes one [`Decision`] of it ([`outcome`]). A decision is a function of the attributes it read and of the
 //! adapters' answers: it holds for every request equal in its referenced set while its revision is in force.
+//! [`Dispatcher::limit`] answers rate limit descriptors, which only quotas are about ([`limits`]).
 
 mod ask;
 mod breaker;
@@ -11,6 +12,7 @@ mod charge;
 mod decision;
 mod installed;
 mod ledger;
+mod limits;
 mod outcome;
 mod quota;
 pub mod report;
@@ -28,6 +30,7 @@ use mixer_documents::{Applicable, At, Plan};
 use mixer_runtime::{Clock, Random};
 
 use self::ask::contained;
+pub(crate) use self::ask::together;
 use self::outcome::Verdicts;
 use self::settle::{By, Deciding, End, Open, Settled};
 use crate::snapshot::{Snapshot, Surroundings};
@@ -38,6 +41,7 @@ pub use decision::{
 pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
+pub use limits::{Hits, Limited, Nearest, Over, What, Why};
 pub(crate) use outcome::denial::no_more_than;
 pub use quota::{Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken};
 pub use shadow::Enforced;

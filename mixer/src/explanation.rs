@@ -211,6 +211,7 @@ impl Explanation {
             side: match at {
                 At::Inbound => "inbound",
                 At::Outbound => "outbound",
+                At::RateLimit => "rate limit service",
             },
             revision: decision.revision.clone(),
             steps,

@@ -1,6 +1,6 @@
 //! The protocols Mixer speaks, and the listeners they are spoken on.
 //!
-//! One file per protocol. [`wire`] alone knows the messages of `mixer.v1`; an answer to a proxy is encoded there from one
+//! One file per protocol. [`wire`] alone knows the messages of `mixer.v1`, [`rate_limit`] those of Envoy's rate limit service; an answer to a proxy is encoded there from one
 //! [`crate::dispatch::Decision`], so that no protocol can allow by leaving something out.
 
 pub(crate) mod admin;
@@ -8,6 +8,7 @@ pub(crate) mod listen;
 pub mod metrics;
 pub(crate) mod mixer;
 mod process;
+pub(crate) mod rate_limit;
 pub(crate) mod reports;
 pub(crate) mod trials;
 pub(crate) mod watch;

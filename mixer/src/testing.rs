@@ -334,11 +334,13 @@ fn sentences(policy: &Policy) -> impl Iterator<Item = &str> {
 /// What is given, as the proxy of that side would send it.
 pub(crate) fn request(given: &OwnedBag, at: At) -> OwnedBag {
     let mut request = given.clone();
+    let reporter = match at {
+        At::Inbound => "destination",
+        At::Outbound => "source",
+        // Its messages say nothing of it.
+        At::RateLimit => return request,
+    };
     if request.value(vocabulary::CONTEXT_REPORTER).is_none() {
-        let reporter = match at {
-            At::Inbound => "destination",
-            At::Outbound => "source",
-        };
         request.set(
             vocabulary::CONTEXT_REPORTER,
             OwnedValue::String(reporter.to_owned()),

@@ -35,6 +35,13 @@ pub struct Load {
     rate: f64,
 }
 
+impl Load {
+    /// So many finished requests, at so many a second.
+    pub fn new(finished: f64, rate: f64) -> Self {
+        Self { finished, rate }
+    }
+}
+
 /// Runs `load` against the process `server`.
 ///
 /// # Panics

@@ -180,6 +180,8 @@ vocabulary! {
     51 CHECK_POLICY "check.policy" String Report Verified "policy that decided";
     52 CHECK_RULE "check.rule" String Report Verified "rule that decided";
     53 CHECK_CACHED "check.cached" Bool Report Verified "the decision came from the proxy's cache";
+    54 RATE_LIMIT_HITS "rate_limit.hits" Int Check Client "what the descriptor is to be charged; 0 only asks";
+    55 RATE_LIMIT_INDEX "rate_limit.index" Int Check Client "position of the descriptor in its request, from 0";
 }
 
 /// Every built-in attribute, by id.

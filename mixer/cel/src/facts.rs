@@ -10,6 +10,7 @@
 //! ends in that error; who looks at facts alone says false, which is what the operands say.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use mixer_attributes::{AttributeBag, AttributeId, Dynamic, Entry, Value};
@@ -44,6 +45,8 @@ enum Asks {
     Text,
     /// `[?"key"].orValue("text")`.
     TextOr(Box<str>),
+    /// A list of texts, as one text that no other list has.
+    Texts,
     Bool,
     Int,
     Ip,
@@ -118,6 +121,9 @@ impl Question {
                 (Some(Value::Bool(bit)), Asks::Bool) => Said::Scalar(Scalar::Bool(bit)),
                 (Some(Value::Int(number)), Asks::Int) => Said::Scalar(Scalar::Int(number)),
                 (Some(Value::Ip(address)), Asks::Ip) => Said::Scalar(Scalar::Ip(address)),
+                (Some(Value::List(texts)), Asks::Texts) => {
+                    Said::text(joined(texts.iter().map(String::as_str)).into())
+                }
                 _ => Said::Anything,
             };
         };
@@ -164,6 +170,16 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Texts as one, each behind its length.
+fn joined<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut joined = String::new();
+    for text in texts {
+        // Writing to a String cannot fail.
+        let _ = write!(joined, "{}:{text}", text.len());
+    }
+    joined
+}
+
 /// The facts of a condition, in the order they are written in.
 pub(crate) fn facts(node: &Node) -> Vec<Fact> {
     match node {
@@ -197,6 +213,16 @@ fn fact(node: &Node) -> Option<Fact> {
             _ => None,
         },
         Node::Equal(sides) => match (&sides.0, &sides.1) {
+            (Node::Constant(Val::List(list)), read) | (read, Node::Constant(Val::List(list))) => {
+                let texts = list.iter().map(|value| value.as_str().map(str::to_owned));
+                let texts: Vec<String> = texts.collect::<Option<_>>()?;
+                Some(Fact {
+                    question: question(read, Asks::Texts)?,
+                    tests: vec![FactTest::Is(
+                        joined(texts.iter().map(String::as_str)).into(),
+                    )],
+                })
+            }
             (Node::Constant(value), read) | (read, Node::Constant(value)) => {
                 equality(read, [value])
             }

@@ -241,6 +241,7 @@ fn reporter(at: At) -> &'static str {
     match at {
         At::Inbound => "destination",
         At::Outbound => "source",
+        At::RateLimit => "none",
     }
 }
 

@@ -78,7 +78,7 @@ impl Digests {
     ) -> Arc<str> {
         let mut hasher = Sha256::new();
         hasher.update(b"mixer.revision.1");
-        hasher.update([(at == At::Outbound).into(), declared_tcp.into()]);
+        hasher.update([at as u8, declared_tcp.into()]);
         hasher.update(self.mesh);
         hasher.update((policies.len() as u64).to_be_bytes());
         policies

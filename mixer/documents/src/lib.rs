@@ -14,6 +14,7 @@ mod directory;
 mod fields;
 mod fix;
 mod format;
+pub mod import;
 mod index;
 mod lint;
 mod load;

@@ -8,6 +8,7 @@ mod given;
 mod mesh;
 mod policy;
 mod quota;
+mod rate_limit;
 mod reply;
 mod request;
 mod rule;

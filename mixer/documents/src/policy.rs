@@ -35,13 +35,16 @@ pub struct Policy {
     pub span: Span,
 }
 
-/// Which proxy asks.
+/// Which proxy asks, and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum At {
     /// The destination's (the default).
     Inbound,
     /// The caller's: egress.
     Outbound,
+    /// Any proxy that speaks Envoy's rate limit protocol. Nobody writes it: it is the side of policies whose `for` names
+    /// `rate_limit.domain`, of which only the quotas count.
+    RateLimit,
 }
 
 /// Whether a rule, quota or policy changes verdicts.

@@ -92,7 +92,7 @@ pub(super) async fn ask(
 }
 
 /// Runs all of `work` at once; the results in its order.
-async fn together<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub(crate) async fn together<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
     enum State<F: Future> {
         Running(Pin<Box<F>>),
         Done(Option<F::Output>),

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use mixer_documents::{Absent, Condition, Mode, Quota, Rules};
+use mixer_attributes::{Value, vocabulary};
+use mixer_documents::{Absent, At, Condition, Mode, Quota, Rules};
 
 use super::decision::Charge;
 use super::settle::Deciding;
@@ -89,7 +90,7 @@ impl<'a> Deciding<'a> {
             quota.limit.row(&tier)
         };
         let cost = match &quota.cost {
-            None => 1,
+            None => self.usual_cost(),
             Some(cost) => {
                 let value = cost
                     .evaluate(&mut self.evaluation)
@@ -117,6 +118,14 @@ impl<'a> Deciding<'a> {
             shadow,
             told,
         }))
+    }
+
+    /// One; of a rate limit descriptor, the hits it asks for.
+    fn usual_cost(&self) -> i64 {
+        match self.evaluation.bag().value(vocabulary::RATE_LIMIT_HITS) {
+            Some(Value::Int(hits)) if self.at == At::RateLimit => hits,
+            _ => 1,
+        }
     }
 
     /// A `when` that cannot be decided applies.

@@ -160,23 +160,33 @@ impl Dispatcher {
         left: Duration,
     ) -> Vec<Taken> {
         let wants = charges.iter().map(|charge| {
-            let quota = &self.snapshot.set.policies[charge.place.0].quotas[charge.place.1];
             let rate = rates
                 .iter()
                 .find(|rate| *rate.quota == *charge.quota && rate.key == charge.key);
-            Want {
-                quota,
-                key: &charge.key,
-                limit: charge.limit,
-                cost: charge.cost,
-                age: Duration::ZERO,
-                reservation: None,
-                per_second: rate.map(|rate| rate.per_second),
-                shadow: charge.shadow,
-            }
+            self.want(charge, rate.map(|rate| rate.per_second))
         });
         let wants: Vec<Want<'_>> = wants.collect();
         self.spending(client, dedup_id, left).spend(&wants).await
+    }
+
+    /// Gives the costs of `charges` back to their counters, whoever took them.
+    pub(super) async fn give_back(&self, charges: &[Charge], left: Duration) {
+        let wants = charges.iter().map(|charge| self.want(charge, None));
+        let wants: Vec<Want<'_>> = wants.collect();
+        self.spending("", "", left).put_back(&wants).await;
+    }
+
+    fn want<'a>(&'a self, charge: &'a Charge, per_second: Option<f64>) -> Want<'a> {
+        Want {
+            quota: &self.snapshot.set.policies[charge.place.0].quotas[charge.place.1],
+            key: &charge.key,
+            limit: charge.limit,
+            cost: charge.cost,
+            age: Duration::ZERO,
+            reservation: None,
+            per_second,
+            shadow: charge.shadow,
+        }
     }
 
     /// Takes, refills and gives back quota, all or nothing; one outcome each, in order. Giving back never fails; of what a client

@@ -5,8 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -35,6 +39,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// The rest after an accept that failed, above all for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
+/// How paths of the rate limit service begin.
+const RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/";
+
 /// Accepts until `drain` begins. Connections hold guards of it: its end waits for calls that are being answered.
 pub(crate) fn serve(
     listener: TcpListener,
@@ -43,9 +50,14 @@ pub(crate) fn serve(
     clock: Clock,
     tasks: &Tasks,
 ) {
-    let grpc = MixerServer::from_arc(service)
-        .max_decoding_message_size(MESSAGE)
-        .max_encoding_message_size(MESSAGE);
+    let grpc = Services {
+        rate_limit: RateLimitServiceServer::from_arc(service.clone())
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE),
+        mixer: MixerServer::from_arc(service)
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE),
+    };
     let (open, connections) = (Arc::new(AtomicUsize::new(0)), tasks.clone());
     tasks.spawn_until_stop("accept", async move {
         loop {
@@ -75,12 +87,34 @@ pub(crate) fn serve(
     });
 }
 
-async fn connection(
-    stream: TcpStream,
-    grpc: MixerServer<Service>,
-    drain: DrainGuard,
-    _place: Open,
-) {
+/// Every protocol of the port, by the path that a call names. Each service refuses what it does not know itself, so one of
+/// them takes what is nobody's.
+#[derive(Clone)]
+struct Services {
+    mixer: MixerServer<Service>,
+    rate_limit: RateLimitServiceServer<Service>,
+}
+
+impl tower::Service<Request<Incoming>> for Services {
+    type Response = <MixerServer<Service> as tower::Service<Request<Incoming>>>::Response;
+    type Error = std::convert::Infallible;
+    type Future = <MixerServer<Service> as tower::Service<Request<Incoming>>>::Future;
+
+    /// Both are ready at any time.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if request.uri().path().starts_with(RATE_LIMIT) {
+            self.rate_limit.call(request)
+        } else {
+            self.mixer.call(request)
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, grpc: Services, drain: DrainGuard, _place: Open) {
     // Without it a small answer may wait for the peer's acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");

@@ -13,6 +13,7 @@ use mixer_adapter::exposition::rendered;
 use mixer_adapter::{Exposition, FamilyKind};
 
 use super::process;
+use super::rate_limit::Counts;
 use super::trials::Outcomes;
 use crate::dispatch::{Because, Verdict};
 use crate::snapshot::Snapshot;
@@ -25,6 +26,7 @@ pub enum Method {
     Quota,
     Report,
     Watch,
+    RateLimit,
 }
 
 /// Why a question got no answer.
@@ -66,7 +68,7 @@ const BECAUSES: [&str; 6] = [
     "quota",
     "unavailable",
 ];
-const METHODS: [&str; 4] = ["check", "quota", "report", "watch"];
+const METHODS: [&str; 5] = ["check", "quota", "report", "watch", "rate_limit"];
 const FAILURES: [&str; 3] = ["overloaded", "malformed", "panicked"];
 const ASKED: [&str; 4] = ["granted", "refused", "unavailable", "unknown"];
 const DROPPED: [&str; 2] = ["client", "adapter"];
@@ -107,6 +109,8 @@ pub struct Metrics {
     pub states: Counter,
     /// What is in shadow would have done.
     pub(crate) shadow: Outcomes,
+    /// What became of rate limit descriptors.
+    pub(crate) rate_limits: Counts,
     newest_refused: AtomicU64,
     since_seconds: AtomicU64,
     revision: ArcSwap<String>,
@@ -197,6 +201,7 @@ impl Metrics {
         family(page, "mixer_request_failures", help, failures);
         self.check_duration.expose(page);
         self.shadow.expose(page);
+        self.rate_limits.expose(page);
         let asks = ASKED
             .iter()
             .zip(&self.asks)

@@ -35,7 +35,7 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trials: Trials,
     pub(crate) clock: Clock,
-    /// Checks and Quotas that may be answered at once.
+    /// Checks, Quotas and rate limit requests that may be answered at once.
     pub(crate) most_in_flight: usize,
 }
 
@@ -205,7 +205,7 @@ impl Service {
     }
 
     /// A place among those that are answered at once.
-    fn admit(&self, method: Method) -> Result<Place<'_>, Status> {
+    pub(super) fn admit(&self, method: Method) -> Result<Place<'_>, Status> {
         let place = Place(&self.metrics);
         let in_flight = self.metrics.checks_in_flight.add(1);
         if usize::try_from(in_flight).is_ok_and(|in_flight| in_flight <= self.most_in_flight) {
@@ -219,13 +219,13 @@ impl Service {
         Status::resource_exhausted("overloaded")
     }
 
-    fn malformed(&self, method: Method, malformed: Malformed) -> Status {
+    pub(super) fn malformed(&self, method: Method, malformed: Malformed) -> Status {
         self.metrics.failed(method, Failure::Malformed);
         malformed.into()
     }
 
     /// Runs `work`; a panic in it ends it and nothing else. The panic hook has told the log.
-    async fn contained<T>(
+    pub(super) async fn contained<T>(
         &self,
         method: Method,
         work: impl Future<Output = Result<T, Status>>,
@@ -240,7 +240,7 @@ impl Service {
 }
 
 /// Given back when dropped.
-struct Place<'a>(&'a Metrics);
+pub(super) struct Place<'a>(&'a Metrics);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -273,7 +273,7 @@ fn ask(ask: &v1::Ask) -> QuotaAsk<'_> {
 /// The time a caller gives, by its `grpc-timeout`; [`PATIENCE`] when it does not say or says what cannot be read.
 ///
 /// gRPC over HTTP/2: up to eight digits and a unit of H, M, S, m, u or n.
-fn left(metadata: &MetadataMap) -> Duration {
+pub(super) fn left(metadata: &MetadataMap) -> Duration {
     let timeout = metadata
         .get("grpc-timeout")
         .and_then(|value| value.to_str().ok());

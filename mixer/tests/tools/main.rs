@@ -6,6 +6,7 @@ mod attributes;
 mod bench;
 mod can;
 mod explain;
+mod import;
 mod replay;
 mod test;
 

@@ -1,5 +1,5 @@
 //! Envoy as a proxy in front of one HTTP/1.1 upstream: with the role-based access control and access log that a mesh has it
-//! do, or without.
+//! do, with the rate limit filter, or without.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,9 +35,34 @@ impl Envoy {
     /// Starts it in front of `upstream`, with one worker thread; with `core`, on that core alone.
     pub async fn start(upstream: SocketAddr, duties: Duties, core: Option<usize>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
-        let (addr, admin) = (ports::free(), ports::free());
         let log = folder.path().join("access.log");
-        let config = config(addr, admin, upstream, duties, &log.to_string_lossy());
+        let parts = match duties {
+            Duties::None => Parts::default(),
+            Duties::AccessControlAndLog => Parts {
+                filters: access_control(),
+                logs: access_log(&log.to_string_lossy()),
+                ..Parts::default()
+            },
+        };
+        Self::run(upstream, &parts, core, folder).await
+    }
+
+    /// Starts it in front of `upstream` with the rate limit filter for the domain `edge`, which asks `limiter`. Descriptors are
+    /// `(user: x-user)`, where the request has that header, and `(path: :path)`. `options` are more fields of the filter, as
+    /// members of a YAML flow map.
+    pub async fn rate_limited(upstream: SocketAddr, limiter: SocketAddr, options: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        Self::run(upstream, &rate_limit(limiter, options), None, folder).await
+    }
+
+    async fn run(
+        upstream: SocketAddr,
+        parts: &Parts,
+        core: Option<usize>,
+        folder: TempDir,
+    ) -> Self {
+        let (addr, admin) = (ports::free(), ports::free());
+        let config = config(addr, admin, upstream, parts);
         let file = folder.path().join("envoy.yaml");
         fs::write(&file, config).expect("the temporary directory can be written to");
         let program = installed("envoy");
@@ -76,17 +101,25 @@ impl Envoy {
     }
 }
 
-fn config(
-    addr: SocketAddr,
-    admin: SocketAddr,
-    upstream: SocketAddr,
-    duties: Duties,
-    log: &str,
-) -> String {
-    let (filters, logs) = match duties {
-        Duties::None => (String::new(), String::new()),
-        Duties::AccessControlAndLog => (access_control(), access_log(log)),
-    };
+/// What a configuration has beside the way to the upstream.
+#[derive(Default)]
+struct Parts {
+    /// Before the router.
+    filters: String,
+    logs: String,
+    /// More fields of the route.
+    route: String,
+    /// Beside the application.
+    clusters: String,
+}
+
+fn config(addr: SocketAddr, admin: SocketAddr, upstream: SocketAddr, parts: &Parts) -> String {
+    let Parts {
+        filters,
+        logs,
+        route,
+        clusters,
+    } = parts;
     format!(
         r#"admin: {{address: {admin}}}
 static_resources:
@@ -107,7 +140,7 @@ static_resources:
             virtual_hosts:
             - name: app
               domains: ["*"]
-              routes: [{{match: {{prefix: "/"}}, route: {{cluster: app}}}}]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: app{route}}}}}]
   clusters:
   - name: app
     type: STATIC
@@ -115,7 +148,7 @@ static_resources:
     load_assignment:
       cluster_name: app
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {upstream}}}}}]}}]
-"#,
+{clusters}"#,
         admin = address(admin),
         addr = address(addr),
         upstream = address(upstream),
@@ -128,6 +161,38 @@ fn address(addr: SocketAddr) -> String {
         addr.ip(),
         addr.port()
     )
+}
+
+fn rate_limit(limiter: SocketAddr, options: &str) -> Parts {
+    Parts {
+        filters: format!(
+            r#"          - name: envoy.filters.http.ratelimit
+            typed_config: {{
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit,
+              domain: edge, timeout: 10s, {options}
+              rate_limit_service: {{transport_api_version: V3, grpc_service: {{envoy_grpc: {{cluster_name: limiter}}}}}}}}
+"#
+        ),
+        route: r#", rate_limits: [
+                {actions: [{request_headers: {header_name: "x-user", descriptor_key: user}}]},
+                {actions: [{request_headers: {header_name: ":path", descriptor_key: path}}]}]"#
+            .to_owned(),
+        clusters: format!(
+            r#"  - name: limiter
+    type: STATIC
+    connect_timeout: 1s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}
+    load_assignment:
+      cluster_name: limiter
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {limiter}}}}}]}}]
+"#,
+            limiter = address(limiter),
+        ),
+        ..Parts::default()
+    }
 }
 
 fn access_control() -> String {

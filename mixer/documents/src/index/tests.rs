@@ -150,3 +150,36 @@ fn an_index_stays_within_its_bounds_and_finds_the_same() {
         assert!(condition.test(&mut evaluation) == Ok(false) || found.contains(&at));
     }
 }
+
+#[test]
+fn limits_are_found_by_the_keys_and_values_of_a_descriptor() {
+    let by_value = Conditions::new((0..50).map(|at| {
+        format!(r#"rate_limit.keys == ["user", "path"] && rate_limit.values == ["u{at}", "/"]"#)
+    }));
+    let by_key = Conditions::new((0..50).map(|at| {
+        format!(r#"rate_limit.keys == ["user"] && rate_limit.descriptor["user"] == "u{at}""#)
+    }));
+    for (keys, values, found_by_value, found_by_key) in [
+        (&["user", "path"][..], &["u7", "/"][..], vec![7], vec![]),
+        (&["path", "user"], &["u7", "/"], vec![], vec![]),
+        (&["user", "path"], &["u7", "/", ""], vec![], vec![]),
+        (&["user", "path"], &["u7/", ""], vec![], vec![]),
+        (&["user"], &["u9"], vec![], vec![9]),
+    ] {
+        let texts =
+            |texts: &[&str]| -> Vec<String> { texts.iter().map(|t| (*t).to_owned()).collect() };
+        let (keys, values) = (texts(keys), texts(values));
+        let pairs = keys.iter().cloned().zip(values.iter().cloned());
+        let map: std::collections::BTreeMap<String, String> = pairs.collect();
+        let mut bag = AttributeBag::new();
+        bag.set(v::RATE_LIMIT_KEYS, Value::List(&keys));
+        bag.set(v::RATE_LIMIT_VALUES, Value::List(&values));
+        bag.set(v::RATE_LIMIT_DESCRIPTOR, Value::Map(&map));
+        assert_eq!(
+            by_value.candidates(&bag, true).0,
+            found_by_value,
+            "{values:?}"
+        );
+        assert_eq!(by_key.candidates(&bag, true).0, found_by_key, "{values:?}");
+    }
+}

@@ -13,7 +13,7 @@ use crate::suggest::{is_clear, nearest};
 use crate::yaml::{Node, Value};
 
 /// Attributes by their dotted names, nested or not. Null unsets what another test gave. In a request that is not tcp, headers,
-/// query and cookies are present though perhaps empty, as they are in traffic.
+/// query and cookies are present though perhaps empty, as they are in traffic. A rate limit request asks for one hit.
 pub(super) fn read(
     node: &Node,
     vocabulary: &Vocabulary,
@@ -55,6 +55,16 @@ pub(super) fn read(
             }
         }
     }
+    if bag.value(vocabulary::RATE_LIMIT_DOMAIN).is_some() {
+        for (id, usual) in [
+            (vocabulary::RATE_LIMIT_HITS, 1),
+            (vocabulary::RATE_LIMIT_INDEX, 0),
+        ] {
+            if bag.value(id).is_none() {
+                bag.set(id, OwnedValue::Int(usual));
+            }
+        }
+    }
     bag
 }
 
@@ -91,6 +101,9 @@ impl Given<'_> {
                     continue;
                 }
                 if let Some(value) = value(&entry.value, attribute, problems) {
+                    if attribute.id == vocabulary::RATE_LIMIT_DESCRIPTOR {
+                        in_order(&entry.value, bag);
+                    }
                     bag.set(attribute.id, value);
                 }
                 continue;
@@ -137,6 +150,26 @@ impl Given<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The keys and values of a rate limit descriptor are in the order it is written in, unless they are given themselves.
+fn in_order(descriptor: &Node, bag: &mut OwnedBag) {
+    let Value::Map(entries) = &descriptor.value else {
+        return;
+    };
+    let given = entries.iter().filter_map(|entry| match &entry.value.value {
+        Value::Scalar(scalar) => Some((entry.key.clone(), scalar.text.clone())),
+        _ => None,
+    });
+    let (keys, values): (Vec<String>, Vec<String>) = given.unzip();
+    for (id, texts) in [
+        (vocabulary::RATE_LIMIT_KEYS, keys),
+        (vocabulary::RATE_LIMIT_VALUES, values),
+    ] {
+        if bag.value(id).is_none() {
+            bag.set(id, OwnedValue::List(texts));
         }
     }
 }

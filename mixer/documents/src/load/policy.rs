@@ -3,7 +3,7 @@
 use mixer_cel::Selector;
 
 use super::document::Document;
-use super::{quota, reply, rule};
+use super::{quota, rate_limit, reply, rule};
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
@@ -101,7 +101,10 @@ pub(super) fn read<'n>(
         policy.selector = selector;
     }
     let problems = &mut context.problems;
-    if let Some(node) = fields.get("at") {
+    if rate_limit::is_meant(&policy.selector) {
+        policy.at = At::RateLimit;
+        rate_limit::check_shape(&policy, &fields, problems);
+    } else if let Some(node) = fields.get("at") {
         let words = [("inbound", At::Inbound), ("outbound", At::Outbound)];
         policy.at = word(node, "`at`", &words, &[], problems).unwrap_or(policy.at);
     }
@@ -142,6 +145,7 @@ pub(super) fn read<'n>(
             policy.quotas.push(quota);
         }
     }
+    rate_limit::check(&policy, context);
     whole(&policy, &fields, before, context);
     (policy, fields.get("tests"))
 }

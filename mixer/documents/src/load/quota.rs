@@ -47,7 +47,7 @@ pub(crate) const SHAPE: Shape = Shape {
 };
 
 /// The statuses of a refusal that names none, for HTTP and gRPC callers.
-const OVER_LIMIT: (u16, u8) = (429, 8);
+pub(super) const OVER_LIMIT: (u16, u8) = (429, 8);
 
 /// A table of limits.
 pub(crate) const TABLE: Shape = Shape {

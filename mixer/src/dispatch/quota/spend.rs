@@ -101,6 +101,19 @@ impl Spending<'_> {
         taken
     }
 
+    /// Gives back the cost of each want, whoever took it.
+    pub(super) async fn put_back(&self, wants: &[Want<'_>]) {
+        let mut stores: Vec<usize> = wants.iter().map(|want| want.quota.store).collect();
+        stores.sort_unstable();
+        stores.dedup();
+        for store in stores {
+            let here = wants.iter().filter(|want| want.quota.store == store);
+            let back = |want| self.back(want, want.cost.unsigned_abs(), Duration::ZERO);
+            let asks: Vec<Ask<'_>> = here.map(back).collect();
+            self.tell(store, &asks, "back").await;
+        }
+    }
+
     /// Gives back what the client says it did not use of each want, as far as it did hold it; and frees what is in flight no
     /// longer, where its word is taken: it may have asked another Mixer.
     pub(super) async fn give_back_unused(&self, wants: &[Want<'_>], unused: &[u64]) {

@@ -41,7 +41,7 @@ pub(super) fn span<'a>(
     let destination = text(bag, v::DESTINATION_SERVICE);
     let source = text(bag, v::SOURCE_WORKLOAD).or(text(bag, v::SOURCE_SERVICE_ACCOUNT));
     let (kind, own, peer) = match at {
-        At::Inbound => (SpanKind::Server, destination.or(service), source),
+        At::Inbound | At::RateLimit => (SpanKind::Server, destination.or(service), source),
         At::Outbound => (
             SpanKind::Client,
             source.or(service),

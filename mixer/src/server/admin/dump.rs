@@ -207,6 +207,7 @@ fn at(at: At) -> &'static str {
     match at {
         At::Inbound => "inbound",
         At::Outbound => "outbound",
+        At::RateLimit => "rate limit service",
     }
 }
 

@@ -12,6 +12,11 @@ fn quota(keys: &str) -> String {
     format!("policy: p\nfor: always\nquotas:\n  - {{ quota: q, {keys} }}\n")
 }
 
+/// A policy about rate limit descriptors.
+fn limits(keys: &str) -> String {
+    format!("policy: p\nfor: rate_limit.domain == \"d\"\n{keys}\n")
+}
+
 /// A policy with one test.
 fn case(keys: &str) -> String {
     format!("policy: p\nfor: always\nrules: [{{ deny: all }}]\ntests:\n  - {keys}\n")
@@ -56,6 +61,19 @@ fn each_mistake_is_shown_where_it_is() {
         ("policy: p\nfor: always\nrules: [{ deny: a }]\notherwise: { deny: a }".into(), "4:20", "this sentence is given twice"),
         ("policy: p\nfor: always\nrules:\n  - deny: a\n    id: x\n  - deny: b\n    id: x".into(), "6:11", "the id `x` is given twice"),
         ("policy: p\nfor: always".into(), "1:9", "no rules, no `otherwise` and no quotas"),
+        // Policies about rate limit descriptors.
+        (limits("rules: [{ deny: all }]"), "3:1", "`rules` has no meaning here: only quotas answer the rate limit service"),
+        (limits("otherwise: deny"), "3:1", "`otherwise` has no meaning here"),
+        (limits("guard: true"), "3:1", "`guard` has no meaning here"),
+        (limits("fail: open"), "3:1", "`failure_mode_deny`"),
+        (limits("at: outbound"), "3:1", "`at` has no meaning here"),
+        ("policy: p\nfor: rate_limit.domain == \"d\" || destination.service == \"s\"\nquotas: []".into(), "2:6", "can name nothing else"),
+        (limits("quotas:\n  - { quota: q, key: [source.ip], limit: 1 per day }"), "4:14", "reads `source.ip`, which the rate limit service is not told"),
+        (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, status: 503 }"), "4:14", "the status of a refusal is the proxy's"),
+        (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, lease: 0 }"), "4:14", "`lease` has no meaning here"),
+        (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, on_error: { local: 10% } }"), "4:14", "no proxy of ours could count alone"),
+        (quota("key: [rate_limit.domain], limit: 1 per day"), "4:14", "`rate_limit.domain` is known only where `for` names"),
+        (rule("{ deny: all, when: rate_limit.hits > 1 }"), "4:13", "`rate_limit.hits` is known only where `for` names"),
         // Rules.
         (rule("when: connection.mtls"), "4:5", "a rule needs one of `deny`, `require`, `allow`"),
         (rule("deny: a\n    allow: b"), "5:5", "either `deny` or `allow`"),
