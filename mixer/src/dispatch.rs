@@ -39,7 +39,7 @@ pub(crate) use installed::contained as contained_work;
 pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub(crate) use outcome::denial::no_more_than;
-pub use quota::{Outcome, QuotaAsk, Rate, Taken};
+pub use quota::{Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken};
 pub use shadow::Enforced;
 
 /// Decides against one snapshot.

@@ -4,24 +4,65 @@ use std::time::Duration;
 
 use mixer_adapter::{Algorithm, Ask, Limit};
 
+use crate::fixed::{Opened, Page, Today};
 use crate::gcra::{Bucket, Rate};
 use crate::window::Spent;
 
 /// What a key has spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {
+    /// A sliding window, or what is held of a concurrency limit: a sliding window as long as the hold.
     Window(Spent),
     Gcra(Bucket),
+    Opened(Opened),
+    Page(Page),
 }
 
+const _: () = assert!(
+    size_of::<Counter>() == 24,
+    "every entry of the table has one"
+);
+
 const APART: &str = "a family of counters has one algorithm";
+
+/// Which counters a family has. They are apart: what one algorithm remembers means nothing to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Sliding,
+    Gcra,
+    Opened,
+    Calendar,
+    Held,
+}
+
+impl Kind {
+    pub(crate) const ALL: usize = 5;
+
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::SlidingWindow => Kind::Sliding,
+            Algorithm::Gcra { .. } => Kind::Gcra,
+            Algorithm::FixedWindow { calendar: None } => Kind::Opened,
+            Algorithm::FixedWindow { calendar: Some(_) } => Kind::Calendar,
+            Algorithm::Concurrency { .. } => Kind::Held,
+        }
+    }
+}
 
 /// A limit in the terms of its algorithm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     amount: u64,
     window: u64,
-    rate: Option<Rate>,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Window,
+    Gcra(Rate),
+    Opened,
+    Page(Today),
 }
 
 /// Why tokens are refused.
@@ -36,22 +77,25 @@ pub(crate) enum Refusal {
 impl Terms {
     pub(crate) fn of(ask: &Ask<'_>) -> Self {
         let Limit { amount, window } = ask.limit;
-        let window = nanos(window);
-        match ask.algorithm {
-            Algorithm::SlidingWindow => Self {
-                amount,
-                window,
-                rate: None,
-            },
+        let (amount, window, way) = match ask.algorithm {
+            Algorithm::SlidingWindow => (amount, window, Way::Window),
+            Algorithm::Concurrency { hold } => (amount, hold, Way::Window),
+            Algorithm::FixedWindow { calendar: None } => (amount, window, Way::Opened),
+            Algorithm::FixedWindow { calendar: Some(at) } => {
+                let today = Today::new(at.number, nanos(at.ends_in));
+                (amount, window, Way::Page(today))
+            }
             // Nothing ever refills a bucket of amount 0: as a limit of 0.
             Algorithm::Gcra { burst } => {
                 let burst = if amount == 0 { 0 } else { burst };
-                Self {
-                    amount: burst,
-                    window,
-                    rate: Some(Rate::new(amount.max(1), window, burst)),
-                }
+                let rate = Rate::new(amount.max(1), at_least_one(window), burst);
+                (burst, window, Way::Gcra(rate))
             }
+        };
+        Self {
+            amount,
+            window: at_least_one(window),
+            way,
         }
     }
 
@@ -65,28 +109,45 @@ impl Terms {
     }
 
     pub(crate) fn new_counter(&self) -> Counter {
-        match self.rate {
-            None => Counter::Window(Spent::NOTHING),
-            Some(_) => Counter::Gcra(Bucket::FULL),
+        match self.way {
+            Way::Window => Counter::Window(Spent::NOTHING),
+            Way::Gcra(_) => Counter::Gcra(Bucket::FULL),
+            Way::Opened => Counter::Opened(Opened::NEVER),
+            Way::Page(_) => Counter::Page(Page::NONE),
         }
     }
 }
 
-/// At least one: a window of no time would divide by zero, and documents do not have it.
-fn nanos(window: Duration) -> u64 {
-    u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1)
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A window of no time would divide by zero, and documents do not have it.
+fn at_least_one(window: Duration) -> u64 {
+    nanos(window).max(1)
 }
 
 impl Counter {
     /// Tokens that are free.
     pub(crate) fn free(&self, terms: &Terms, now: u64) -> u64 {
-        match (self, terms.rate) {
-            (Counter::Gcra(bucket), Some(rate)) => bucket.tokens(rate, now),
-            (Counter::Window(spent), _) => {
-                terms.amount.saturating_sub(spent.within(terms.window, now))
-            }
-            (Counter::Gcra(_), None) => unreachable!("{APART}"),
-        }
+        self.free_of(terms, 1, now)
+    }
+
+    /// Tokens that may be counted beyond what is free, until twice the amount is spent.
+    pub(crate) fn countable(&self, terms: &Terms, now: u64) -> u64 {
+        self.free_of(terms, 2, now)
+    }
+
+    /// Tokens that would be free if the amount were so many times as much.
+    fn free_of(&self, terms: &Terms, times: u64, now: u64) -> u64 {
+        let spent = match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => return bucket.tokens(rate, times, now),
+            (Counter::Window(spent), Way::Window) => spent.within(terms.window, now),
+            (Counter::Opened(opened), Way::Opened) => opened.spent(terms.window, now),
+            (Counter::Page(page), Way::Page(today)) => page.spent(today, now),
+            _ => unreachable!("{APART}"),
+        };
+        terms.amount.saturating_mul(times).saturating_sub(spent)
     }
 
     /// Whether `tokens` could be taken.
@@ -94,36 +155,47 @@ impl Counter {
         if !terms.offers_ever(tokens) {
             return Err(Refusal::Never);
         }
-        let free = self.free(terms, now);
-        if tokens <= free {
+        if tokens <= self.free(terms, now) {
             return Ok(());
         }
-        Err(Refusal::Early(match (self, terms.rate) {
-            (Counter::Gcra(bucket), Some(rate)) => bucket.holds_in(tokens, rate, now),
-            (Counter::Window(spent), _) => {
+        Err(Refusal::Early(match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.holds_in(tokens, rate, now),
+            (Counter::Window(spent), Way::Window) => {
                 let used = spent.within(terms.window, now);
                 let needed = used.saturating_add(tokens).saturating_sub(terms.amount);
                 spent.forgotten_in(needed, terms.window, now)
             }
-            (Counter::Gcra(_), None) => unreachable!("{APART}"),
+            (Counter::Opened(opened), Way::Opened) => opened.ends_in(terms.window, now),
+            (Counter::Page(page), Way::Page(today)) => page.ends_in(today, now),
+            _ => unreachable!("{APART}"),
         }))
     }
 
     /// Takes tokens, without asking whether they are there. `longest`: the longest window of the counter's family.
     pub(crate) fn take(&mut self, tokens: u64, terms: &Terms, longest: u64, now: u64) {
-        match (self, terms.rate) {
-            (Counter::Gcra(bucket), Some(rate)) => bucket.take(tokens, rate, now),
-            (Counter::Window(spent), _) => spent.spend(tokens, terms.window, longest, now),
-            (Counter::Gcra(_), None) => unreachable!("{APART}"),
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.take(tokens, rate, now),
+            (Counter::Window(spent), Way::Window) => {
+                spent.spend(tokens, terms.window, longest, now);
+            }
+            (Counter::Opened(opened), Way::Opened) => opened.spend(tokens, terms.window, now),
+            (Counter::Page(page), Way::Page(today)) => page.spend(tokens, today, now),
+            _ => unreachable!("{APART}"),
         }
     }
 
-    /// Gives tokens back.
-    pub(crate) fn give_back(&mut self, tokens: u64, terms: &Terms, now: u64) {
-        match (self, terms.rate) {
-            (Counter::Gcra(bucket), Some(rate)) => bucket.put_back(tokens, rate, now),
-            (Counter::Window(spent), _) => spent.give_back(tokens, terms.window, now),
-            (Counter::Gcra(_), None) => unreachable!("{APART}"),
+    /// Gives back tokens that were taken `age` ago, unless they are forgotten.
+    pub(crate) fn give_back(&mut self, tokens: u64, age: Duration, terms: &Terms, now: u64) {
+        let age = nanos(age);
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.put_back(tokens, rate, now),
+            (Counter::Window(spent), Way::Window) if age < terms.window => {
+                spent.give_back(tokens, terms.window, now);
+            }
+            (Counter::Window(_), Way::Window) => {}
+            (Counter::Opened(opened), Way::Opened) => opened.give_back(tokens, age, now),
+            (Counter::Page(page), Way::Page(from)) => page.give_back(tokens, from),
+            _ => unreachable!("{APART}"),
         }
     }
 
@@ -132,6 +204,8 @@ impl Counter {
         match self {
             Counter::Window(spent) => spent.is_idle(longest, now),
             Counter::Gcra(bucket) => bucket.is_full(now),
+            Counter::Opened(opened) => opened.spent(longest, now) == 0,
+            Counter::Page(page) => page.is_over(now),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use mixer_adapter::{Algorithm, Ask};
+use mixer_adapter::Ask;
 
-use crate::counter::Terms;
+use crate::counter::{Kind, Terms};
 
 /// What the counters of a quota have in common.
 #[derive(Debug)]
@@ -28,21 +28,16 @@ pub(crate) struct Snapshot(Guard<Arc<Known>>);
 
 #[derive(Clone, Debug, Default)]
 struct Known {
-    // A quota that changes its algorithm counts anew: what one algorithm remembers means nothing to the other.
-    sliding: HashMap<Box<str>, Arc<Family>>,
-    gcra: HashMap<Box<str>, Arc<Family>>,
+    /// By kind: a quota that changes its algorithm counts anew.
+    by_name: [HashMap<Box<str>, Arc<Family>>; Kind::ALL],
     all: Vec<Arc<Family>>,
 }
 
 impl Families {
     /// The family that counts for `ask`, which is told of the ask's window.
     pub(crate) fn of(&self, ask: &Ask<'_>, terms: &Terms) -> Arc<Family> {
-        let known = self
-            .0
-            .load()
-            .by_algorithm(ask.algorithm)
-            .get(ask.quota)
-            .cloned();
+        let kind = Kind::of(ask.algorithm) as usize;
+        let known = self.0.load().by_name[kind].get(ask.quota).cloned();
         let family = known.unwrap_or_else(|| self.add(ask));
         if family.longest.load(Ordering::Relaxed) < terms.window() {
             family.longest.fetch_max(terms.window(), Ordering::Relaxed);
@@ -56,10 +51,11 @@ impl Families {
     }
 
     fn add(&self, ask: &Ask<'_>) -> Arc<Family> {
+        let kind = Kind::of(ask.algorithm) as usize;
         let mut added = None;
         self.0.rcu(|known| {
             let mut known = Known::clone(known);
-            if let Some(there) = known.by_algorithm(ask.algorithm).get(ask.quota) {
+            if let Some(there) = known.by_name[kind].get(ask.quota) {
                 added = Some(there.clone());
                 return known;
             }
@@ -70,9 +66,7 @@ impl Families {
                 longest: AtomicU64::new(0),
             });
             known.all.push(family.clone());
-            known
-                .by_algorithm_mut(ask.algorithm)
-                .insert(ask.quota.into(), family.clone());
+            known.by_name[kind].insert(ask.quota.into(), family.clone());
             added = Some(family);
             known
         });
@@ -87,22 +81,6 @@ impl Snapshot {
             .all
             .get(number as usize)
             .map_or(u64::MAX, |family| family.longest())
-    }
-}
-
-impl Known {
-    fn by_algorithm(&self, algorithm: Algorithm) -> &HashMap<Box<str>, Arc<Family>> {
-        match algorithm {
-            Algorithm::SlidingWindow => &self.sliding,
-            Algorithm::Gcra { .. } => &self.gcra,
-        }
-    }
-
-    fn by_algorithm_mut(&mut self, algorithm: Algorithm) -> &mut HashMap<Box<str>, Arc<Family>> {
-        match algorithm {
-            Algorithm::SlidingWindow => &mut self.sliding,
-            Algorithm::Gcra { .. } => &mut self.gcra,
-        }
     }
 }
 

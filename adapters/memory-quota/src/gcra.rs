@@ -30,8 +30,10 @@ impl Rate {
         }
     }
 
-    fn size(&self) -> u64 {
-        self.burst.saturating_mul(self.per_token)
+    /// Of so many buckets.
+    fn size(&self, times: u64) -> u64 {
+        let tokens = self.burst.saturating_mul(times);
+        tokens.saturating_mul(self.per_token)
     }
 }
 
@@ -52,9 +54,9 @@ impl Bucket {
         u64::try_from(missing).unwrap_or(u64::MAX)
     }
 
-    /// Whole tokens in it.
-    pub(crate) fn tokens(&self, rate: Rate, now: u64) -> u64 {
-        rate.size().saturating_sub(self.missing(rate, now)) / rate.per_token
+    /// Whole tokens in it, if it were so many times as large.
+    pub(crate) fn tokens(&self, rate: Rate, times: u64, now: u64) -> u64 {
+        rate.size(times).saturating_sub(self.missing(rate, now)) / rate.per_token
     }
 
     /// Nanoseconds until it holds `tokens` (at most the burst).
@@ -62,7 +64,7 @@ impl Bucket {
         let over = self
             .missing(rate, now)
             .saturating_add(tokens.saturating_mul(rate.per_token));
-        over.saturating_sub(rate.size())
+        over.saturating_sub(rate.size(1))
     }
 
     /// Whether it is full, and so no different from a new one.

@@ -8,6 +8,7 @@ mod config;
 mod counter;
 mod dedup;
 mod families;
+mod fixed;
 mod gcra;
 mod shard;
 mod store;

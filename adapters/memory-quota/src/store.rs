@@ -11,11 +11,11 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use mixer_adapter::{Algorithm, Ask, Grant};
+use mixer_adapter::{Ask, Grant};
 use mixer_runtime::{Clock, Instant};
 
 use crate::config::Full;
-use crate::counter::Counter;
+use crate::counter::{Counter, Kind};
 use crate::dedup::{LONGEST_ID, Remembered};
 use crate::families::Families;
 use crate::shard::Shard;
@@ -104,8 +104,8 @@ impl Store {
     fn digest(&self, asks: &[Ask<'_>]) -> u64 {
         let mut digest = self.hasher.build_hasher();
         for ask in asks {
-            (ask.quota, ask.key, ask.cost, ask.extra).hash(&mut digest);
-            matches!(ask.algorithm, Algorithm::SlidingWindow).hash(&mut digest);
+            (ask.quota, ask.key, ask.cost, ask.extra, ask.over).hash(&mut digest);
+            Kind::of(ask.algorithm).hash(&mut digest);
         }
         digest.finish()
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mixer_adapter::conformance::{self, Example};
-use mixer_adapter::{Algorithm, Ask, Exposition, Format, Grant, Handler, Limit, Outcome, Registry};
+use mixer_adapter::{
+    Algorithm, Ask, Exposition, Format, Grant, Handler, Limit, Outcome, Over, Registry,
+};
 use serde_json::json;
 
 use super::*;
@@ -31,6 +33,8 @@ async fn spend(handler: &Handler, key: &str, cost: i64) -> Grant {
         limit,
         algorithm,
         extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }];
     handler.allocate(&asks, "").await.unwrap().remove(0)
 }

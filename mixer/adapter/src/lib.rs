@@ -23,9 +23,9 @@ pub use inputs::{Inputs, Instance, Slot};
 pub use registry::{Built, Registry};
 pub use settings::{NoSecret, Period, Secret};
 pub use types::{
-    Algorithm, Answer, Ask, Batch, Grant, HeaderOperation, Invalid, Limit, LogEntry,
-    MetricDefinition, MetricKind, Outcome, Problem, Sample, SampleValue, Span, SpanKind,
-    Unavailable, ValidFor,
+    Algorithm, Answer, Ask, Batch, CalendarWindow, Grant, HeaderOperation, Invalid, Limit,
+    LogEntry, MetricDefinition, MetricKind, Outcome, Over, Problem, Sample, SampleValue, Span,
+    SpanKind, Unavailable, ValidFor,
 };
 
 /// An adapter: a name, a configuration, and how to build a [`Handler`] from it.

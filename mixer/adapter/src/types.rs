@@ -83,7 +83,7 @@ pub struct HeaderOperation {
 
 // ------------------------------------------------------------------------------------------------------------- quota
 
-/// At most `amount` in `window`.
+/// At most `amount` in `window`; of [`Algorithm::Concurrency`], at most `amount` at once (`window` is then the hold).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Limit {
@@ -101,6 +101,26 @@ pub enum Algorithm {
         /// Tokens that may be spent at once.
         burst: u64,
     },
+    /// At most the amount in each of a row of windows that do not overlap; hence up to twice the amount around a boundary.
+    FixedWindow {
+        /// The window of the calendar that is now. `None`: a window opens with the first token taken after the one before.
+        calendar: Option<CalendarWindow>,
+    },
+    /// At most the amount held at once. What is taken is held until it is given back, or until the hold is over.
+    Concurrency {
+        /// How long what is not given back is held.
+        hold: Duration,
+    },
+}
+
+/// A window of the calendar, worked out by the caller from the wall clock and a time zone, so that stores need neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CalendarWindow {
+    /// When it began, in seconds since 1970; it also numbers the windows of a counter. A number above that of the counter's
+    /// window begins anew. One below it is from a caller whose clock is behind: it counts in the window that is.
+    pub number: i64,
+    /// Until it ends; zero when it has ended (of what is given back to a window that is over).
+    pub ends_in: Duration,
 }
 
 /// One counter's part of a request.
@@ -110,7 +130,7 @@ pub struct Ask<'a> {
     pub quota: &'a str,
     /// Names the counter within it.
     pub key: &'a [String],
-    /// Tokens: positive takes, 0 peeks, negative gives back.
+    /// Tokens: positive takes, 0 peeks, negative gives back (of a concurrency limit: frees; the oldest first in any case).
     pub cost: i64,
     /// The limit that applies now; the counter survives a change of it.
     pub limit: Limit,
@@ -118,6 +138,26 @@ pub struct Ask<'a> {
     pub algorithm: Algorithm,
     /// Tokens beyond `cost` that are welcome: as many as are free are taken, none if `cost` is refused.
     pub extra: u64,
+    /// What becomes of a cost over the limit.
+    pub over: Over,
+    /// Of tokens given back: how long ago they were taken. What has been forgotten since is not given back once more: tokens as
+    /// old as a sliding window or a hold, tokens older than an open fixed window. For a calendar it is
+    /// [`CalendarWindow::number`] that says from which window they are; they go back to no other. A bucket does not ask.
+    pub age: Duration,
+}
+
+/// What becomes of a cost over the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// It is refused, and a refused request takes nothing.
+    #[default]
+    Refuse,
+    /// It is refused and counted all the same, whichever ask of the request was refused: who goes on asking stays refused. Counted
+    /// at most until twice the amount (GCRA: the burst) is spent.
+    Count,
+    /// It is taken, if the request is not refused for another of its asks, however much that is beyond the limit: what is owed is
+    /// paid off like anything spent, and all else is refused until then.
+    Owe,
 }
 
 /// What became of an [`Ask`].

@@ -280,7 +280,19 @@ impl Canon<'_> {
                 self.tag(1);
                 self.number(burst);
             }
+            Algorithm::FixedWindow { calendar } => {
+                self.tag(2);
+                self.maybe(calendar.as_ref(), |canon, calendar| {
+                    canon.tag(calendar.period as u8);
+                    canon.text(calendar.zone.name());
+                });
+            }
+            Algorithm::Concurrency { hold } => {
+                self.tag(3);
+                self.span(hold);
+            }
         }
+        self.tag(quota.denied as u8);
         self.adapter(quota.store);
         match quota.lease {
             LeaseLimit::Auto => self.tag(0),

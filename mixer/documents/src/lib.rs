@@ -6,6 +6,7 @@
 
 mod adapter;
 mod applicability;
+mod calendar;
 mod context;
 mod diagnostics;
 mod digest;
@@ -32,6 +33,7 @@ mod watch;
 mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
+pub use calendar::{Calendar, CalendarWindow, Period};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use directory::Directory;
 pub use load::{load, request};
@@ -40,7 +42,7 @@ pub use plan::{Candidates, Group, Plan, Rules};
 pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
 };
-pub use quota::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
+pub use quota::{Absent, Algorithm, Denied, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
 pub use reply::{Body, Reply};
 pub use scope::{Applicable, Scope};
 pub use service::{Endpoint, Protocol, Service};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mixer_cel::Expression;
 
-use crate::{Condition, Mode, Reply, Span, Until};
+use crate::{Calendar, Condition, Mode, Reply, Span, Until};
 
 /// A checked and compiled quota.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Quota {
     pub cost: Option<Expression>,
     /// How it is counted.
     pub algorithm: Algorithm,
+    /// Whether a refused request counts.
+    pub denied: Denied,
     /// Where: index into [`crate::PolicySet::adapters`].
     pub store: usize,
     /// How much a proxy may hold in advance.
@@ -46,7 +48,7 @@ pub struct Quota {
     pub span: Span,
 }
 
-/// At most `amount` in `window`.
+/// At most `amount` in `window`; with [`Algorithm::Concurrency`] at most `amount` at once, and the window is the hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// Tokens.
@@ -97,6 +99,25 @@ pub enum Algorithm {
         /// Tokens that may be spent at once.
         burst: u64,
     },
+    /// At most `amount` in each of a row of windows that do not overlap. All rows of the limit have one window.
+    FixedWindow {
+        /// The calendar's; `None`: a window opens with the first token spent after the one before.
+        calendar: Option<Calendar>,
+    },
+    /// At most `amount` held at once; what is taken is freed when the request is over, at the latest after the hold.
+    Concurrency {
+        /// How long a request is counted that nobody says is over.
+        hold: Duration,
+    },
+}
+
+/// Whether a refused request counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denied {
+    /// It consumes nothing (the default).
+    Free,
+    /// It counts like one that passed: who goes on asking stays refused.
+    Counts,
 }
 
 /// How much a proxy may hold in advance.

@@ -4,7 +4,7 @@ mod time;
 mod units;
 
 pub(crate) use time::{end_of_day, timestamp};
-pub(crate) use units::{limit, percent, span, span_text};
+pub(crate) use units::{at_once, limit, percent, span, span_text};
 
 use crate::Span;
 use crate::diagnostics::Problems;

@@ -40,7 +40,17 @@ struct Held {
 struct Lease {
     client: u64,
     tokens: u64,
+    /// When the first of the tokens that it holds without a break was granted.
+    since: Instant,
     until: Instant,
+}
+
+/// What a client gave back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Returned {
+    pub(crate) tokens: u64,
+    /// How long ago they were granted, at most.
+    pub(crate) age: Duration,
 }
 
 /// Names a counter to the ledger.
@@ -115,11 +125,15 @@ impl Ledger {
                 } else {
                     0
                 };
+                if held == 0 {
+                    lease.since = now;
+                }
                 (lease.tokens, lease.until) = (held.saturating_add(tokens), until);
             }
             None => leases.push(Lease {
                 client,
                 tokens,
+                since: now,
                 until,
             }),
         }
@@ -132,7 +146,7 @@ impl Ledger {
         client: &str,
         tokens: u64,
         now: Instant,
-    ) -> u64 {
+    ) -> Returned {
         let client = self.hasher.hash_one(client);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let leases = held.counters.get_mut(&counter.0);
@@ -142,9 +156,16 @@ impl Ledger {
             Some(lease) if lease.until + GRACE > now => {
                 let returned = tokens.min(lease.tokens);
                 lease.tokens -= returned;
-                returned
+                Returned {
+                    tokens: returned,
+                    // No lease lives longer, however long the client has held one.
+                    age: now.since(lease.since).min(LEASE_FOR + GRACE),
+                }
             }
-            _ => 0,
+            _ => Returned {
+                tokens: 0,
+                age: Duration::ZERO,
+            },
         }
     }
 }
@@ -224,7 +245,7 @@ mod tests {
         assert_eq!((size("a", second(0)), size("b", second(0))), (200, 100));
         ledger.grant(counter, "b", 100, second(1), second(0));
         assert_eq!((size("a", second(0)), size("c", second(0))), (100, 66));
-        assert_eq!(ledger.give_back(counter, "b", 100, second(1)), 100);
+        assert_eq!(ledger.give_back(counter, "b", 100, second(1)).tokens, 100);
         assert_eq!(size("a", second(1)), 200, "who gave all back holds none");
         assert_eq!(size("c", second(3)), 200);
     }
@@ -234,10 +255,14 @@ mod tests {
         let ledger = Ledger::default();
         let counter = ledger.counter("q", &[]);
         ledger.grant(counter, "a", 10, second(1), second(0));
-        assert_eq!(ledger.give_back(counter, "b", 5, second(0)), 0);
-        assert_eq!(ledger.give_back(counter, "a", 7, second(0)), 7);
-        assert_eq!(ledger.give_back(counter, "a", 7, second(0)), 3);
+        assert_eq!(ledger.give_back(counter, "b", 5, second(0)).tokens, 0);
+        assert_eq!(ledger.give_back(counter, "a", 7, second(0)).tokens, 7);
+        assert_eq!(ledger.give_back(counter, "a", 7, second(0)).tokens, 3);
         ledger.grant(counter, "a", 10, second(1), second(0));
-        assert_eq!(ledger.give_back(counter, "a", 10, second(5)), 0, "too late");
+        assert_eq!(
+            ledger.give_back(counter, "a", 10, second(5)).tokens,
+            0,
+            "too late"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! was taken is given back. A store that cannot be asked is not a refusal: each quota's `on_error` says what it means. Shadow
 //! quotas are counted alone and last, so that they refuse nothing, and only for requests that pass.
 
+mod reserve;
 mod spend;
 
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use mixer_attributes::AttributeBag;
 use mixer_documents::{Mode, QuotaOnError};
 
-use self::spend::{Spending, Want};
+pub use self::reserve::RESERVED_FOR;
+use self::spend::{Moment, Spending, Want};
 use super::decision::{Charge, Decision, Verdict};
 use super::outcome::denial;
 use super::{Dispatcher, ask};
@@ -33,6 +35,19 @@ pub struct QuotaAsk<'a> {
     pub per_second: f64,
     /// What it gives back of an earlier lease.
     pub unused: u64,
+    /// The cost is an estimate, to be settled by [`Dispatcher::commit`].
+    pub reserve: bool,
+    /// How long ago what a negative cost frees of a concurrency limit was taken, at most.
+    pub age: Duration,
+}
+
+/// What became of the asks of one request, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Of each ask.
+    pub taken: Vec<Taken>,
+    /// Where any ask reserves: what names its reservation, for each ask; empty for what was not taken.
+    pub reservations: Vec<String>,
 }
 
 /// How fast a client spends on one counter.
@@ -154,6 +169,8 @@ impl Dispatcher {
                 key: &charge.key,
                 limit: charge.limit,
                 cost: charge.cost,
+                age: Duration::ZERO,
+                reservation: None,
                 per_second: rate.map(|rate| rate.per_second),
                 shadow: charge.shadow,
             }
@@ -170,8 +187,9 @@ impl Dispatcher {
         client: &str,
         dedup_id: &str,
         left: Duration,
-    ) -> Vec<Taken> {
-        let known = asks.iter().filter_map(|ask| {
+    ) -> Spent {
+        let spending = self.spending(client, dedup_id, left);
+        let known = asks.iter().enumerate().filter_map(|(at, ask)| {
             let place = self.snapshot.quota(ask.quota)?;
             let policy = &self.snapshot.set.policies[place.0];
             let quota = &policy.quotas[place.1];
@@ -184,8 +202,17 @@ impl Dispatcher {
                     quota.limit.row(ask.tier)
                 },
                 cost: ask.cost,
+                age: ask.age,
+                reservation: None,
                 per_second: ask.lease.then_some(ask.per_second),
                 shadow: quota.mode == Mode::Shadow || policy.mode == Mode::Shadow,
+            };
+            let want = Want {
+                reservation: ask
+                    .reserve
+                    .then(|| spending.reservation(&want, ask, at))
+                    .flatten(),
+                ..want
             };
             let negative = if ask.cost < 0 {
                 ask.cost.unsigned_abs()
@@ -195,20 +222,29 @@ impl Dispatcher {
             Some((want, ask.unused.saturating_add(negative)))
         });
         let (wants, unused): (Vec<Want<'_>>, Vec<u64>) = known.unzip();
-        let spending = self.spending(client, dedup_id, left);
         spending.give_back_unused(&wants, &unused).await;
-        if wants.len() < asks.len() {
-            return vec![Taken::nothing(Outcome::Unknown); asks.len()];
+        let taken = match wants.len() == asks.len() {
+            true => spending.spend(&wants).await,
+            false => vec![Taken::nothing(Outcome::Unknown); asks.len()],
+        };
+        let reservations = match asks.iter().any(|ask| ask.reserve) {
+            true => reserve::names(&wants, &taken),
+            false => Vec::new(),
+        };
+        Spent {
+            taken,
+            reservations,
         }
-        spending.spend(&wants).await
     }
 
     fn spending<'a>(&'a self, client: &'a str, dedup_id: &'a str, left: Duration) -> Spending<'a> {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
         Spending {
             dispatcher: self,
             client,
             dedup_id,
-            until: self.clock.now() + ask::patience(left),
+            begun: Moment { now, wall },
+            until: now + ask::patience(left),
         }
     }
 }

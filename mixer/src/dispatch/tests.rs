@@ -1,6 +1,7 @@
 //! Decisions as operators and proxies see them, through documents.
 
 mod asking;
+mod counting;
 mod fixture;
 mod holding;
 mod quotas;

@@ -16,7 +16,9 @@ use super::reports::{NotTaken, Reports};
 use super::trials::Trials;
 use super::watch::{States, Subscribers, TooMany};
 use super::wire::{self, Arena, Malformed};
-use crate::dispatch::{Because, Outcome, QuotaAsk, Rate, Taken, Verdict, contained_work};
+use crate::dispatch::{
+    Because, Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken, Verdict, contained_work,
+};
 use crate::live::Live;
 
 /// How long a caller that does not say waits.
@@ -157,18 +159,38 @@ impl Service {
         request: &v1::QuotaRequest,
         left: Duration,
     ) -> Result<v1::QuotaResponse, Status> {
-        if request.asks.len() > ASKS {
-            let problem = format!("{} asks, at most {ASKS} in one call", request.asks.len());
-            return Err(self.malformed(Method::Quota, Malformed::new("asks", problem)));
+        for (field, many) in [
+            ("asks", request.asks.len()),
+            ("commits", request.commits.len()),
+        ] {
+            if many > ASKS {
+                let problem = format!("{many} {field}, at most {ASKS} in one call");
+                return Err(self.malformed(Method::Quota, Malformed::new(field, problem)));
+            }
         }
         let asks: Vec<QuotaAsk<'_>> = request.asks.iter().map(ask).collect();
         let current = self.live.current();
-        let taken = current
-            .dispatcher
+        let dispatcher = &current.dispatcher;
+        let Spent {
+            taken,
+            reservations,
+        } = dispatcher
             .quota(&asks, &request.client, &request.dedup_id, left)
             .await;
+        let mut commits = Vec::with_capacity(request.commits.len());
+        for v1::Commit {
+            reservation,
+            actual,
+        } in &request.commits
+        {
+            let settled = dispatcher.commit(reservation, *actual, left).await;
+            commits.push(self.grant(&settled));
+        }
         Ok(v1::QuotaResponse {
             grants: taken.iter().map(|taken| self.grant(taken)).collect(),
+            commits,
+            reserved_for: (!reservations.is_empty()).then(|| wire::time(RESERVED_FOR)),
+            reservations,
         })
     }
 
@@ -243,6 +265,8 @@ fn ask(ask: &v1::Ask) -> QuotaAsk<'_> {
         lease: ask.lease,
         per_second: ask.per_second,
         unused: ask.unused,
+        reserve: ask.reserve,
+        age: wire::age(ask.age),
     }
 }
 

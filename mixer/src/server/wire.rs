@@ -157,8 +157,14 @@ fn grow(value: serde_json::Value) -> Dynamic {
     }
 }
 
+/// A span of time from the wire; zero for one that is absent or negative.
+pub(crate) fn age(time: Option<v1::Time>) -> std::time::Duration {
+    let span = time.and_then(|time| duration(time).ok()?.to_std());
+    span.unwrap_or_default()
+}
+
 /// A span of time on the wire.
-fn time(span: std::time::Duration) -> v1::Time {
+pub(crate) fn time(span: std::time::Duration) -> v1::Time {
     v1::Time {
         seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
         nanos: span.subsec_nanos(),

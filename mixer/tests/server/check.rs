@@ -277,6 +277,7 @@ async fn quota_takes_what_is_left_and_knows_what_it_does_not_know() {
             client: "p".to_owned(),
             dedup_id: String::new(),
             asks: vec![ask],
+            ..v1::QuotaRequest::default()
         };
         mesh.client
             .quota(request)

@@ -230,13 +230,15 @@ mod tests {
             lease: true,
             per_second: 12.5,
             unused: 4,
+            ..Default::default()
         };
         assert_eq!(
             read,
             v1::QuotaRequest {
                 client: "proxy-1".into(),
                 dedup_id: "d-1".into(),
-                asks: vec![expected]
+                asks: vec![expected],
+                ..Default::default()
             }
         );
     }
@@ -288,7 +290,14 @@ mod tests {
             ),
         ];
         for (grants, asks, problem) in cases {
-            let error = quota_response(v1::QuotaResponse { grants }, asks).unwrap_err();
+            let error = quota_response(
+                v1::QuotaResponse {
+                    grants,
+                    ..Default::default()
+                },
+                asks,
+            )
+            .unwrap_err();
             assert_eq!(error.to_string(), problem);
         }
     }
@@ -303,7 +312,8 @@ mod tests {
         assert_eq!(
             quota_response(
                 v1::QuotaResponse {
-                    grants: vec![grant]
+                    grants: vec![grant],
+                    ..Default::default()
                 },
                 1
             )

@@ -55,6 +55,7 @@ fn refused(seconds: i64) -> v1::Grant {
 fn grants(grants: &[v1::Grant]) -> Reply<v1::QuotaResponse> {
     Reply::Answer(v1::QuotaResponse {
         grants: grants.to_vec(),
+        ..Default::default()
     })
 }
 

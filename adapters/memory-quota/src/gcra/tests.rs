@@ -25,7 +25,7 @@ proptest! {
             now += apart;
             clock.advance(Duration::from_nanos(apart));
             let wanted = u64::from(tokens);
-            let free = bucket.tokens(rate, now);
+            let free = bucket.tokens(rate, 1, now);
             match oracle.check_n(NonZeroU32::new(tokens).unwrap()) {
                 Ok(Ok(())) => {
                     prop_assert!(wanted <= free, "governor grants {} of {}", wanted, free);
@@ -34,8 +34,8 @@ proptest! {
                 Ok(Err(_)) => {
                     prop_assert!(wanted > free, "governor refuses {} of {}", wanted, free);
                     let wait = bucket.holds_in(wanted, rate, now);
-                    prop_assert!(bucket.tokens(rate, now + wait) >= wanted);
-                    prop_assert!(bucket.tokens(rate, now + wait - 1) < wanted);
+                    prop_assert!(bucket.tokens(rate, 1, now + wait) >= wanted);
+                    prop_assert!(bucket.tokens(rate, 1, now + wait - 1) < wanted);
                 }
                 Err(InsufficientCapacity(most)) => prop_assert!(most < tokens),
             }
@@ -54,7 +54,7 @@ proptest! {
         let (mut bucket, mut now, mut granted) = (Bucket::FULL, 0u64, 0u64);
         for (apart, tokens) in steps {
             now += apart;
-            if tokens <= bucket.tokens(rate, now) {
+            if tokens <= bucket.tokens(rate, 1, now) {
                 bucket.take(tokens, rate, now);
                 granted += tokens;
             }
@@ -70,7 +70,7 @@ fn a_rate_that_does_not_divide_the_window_still_gives_its_burst() {
     let mut bucket = Bucket::FULL;
     for left in [2, 1, 0] {
         bucket.take(1, rate, 5);
-        assert_eq!(bucket.tokens(rate, 5), left);
+        assert_eq!(bucket.tokens(rate, 1, 5), left);
     }
 }
 
@@ -79,9 +79,12 @@ fn what_is_missing_stays_missing_when_the_rate_changes() {
     let (slow, fast) = (Rate::new(10, 10_000, 10), Rate::new(20, 10_000, 20));
     let mut bucket = Bucket::FULL;
     bucket.take(8, slow, 1);
-    assert_eq!((bucket.tokens(slow, 1), bucket.tokens(fast, 1)), (2, 12));
+    assert_eq!(
+        (bucket.tokens(slow, 1, 1), bucket.tokens(fast, 1, 1)),
+        (2, 12)
+    );
     bucket.take(2, fast, 1);
-    assert_eq!(bucket.tokens(slow, 1), 0);
+    assert_eq!(bucket.tokens(slow, 1, 1), 0);
 }
 
 #[test]
@@ -90,6 +93,6 @@ fn putting_back_never_overfills() {
     let mut bucket = Bucket::FULL;
     bucket.take(3, rate, 7);
     bucket.put_back(u64::MAX, rate, 7);
-    assert_eq!(bucket.tokens(rate, 7), 10);
+    assert_eq!(bucket.tokens(rate, 1, 7), 10);
     assert!(bucket.is_full(7));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mixer_adapter::{Ask, Grant, Outcome};
+use mixer_adapter::{Ask, Grant, Outcome, Over};
 use mixer_runtime::{Clock, Instant};
 
 use super::{Bounds, SHARDS, Store, idle};
@@ -32,6 +32,7 @@ pub(super) fn take(store: &Store, asks: &[Ask<'_>], bounds: Bounds, clock: &Cloc
         .map(|at| held.refusal(&asked, at))
         .collect();
     let grants = if refusals.iter().any(Option::is_some) {
+        let refusals = held.count_refused(&mut asked, refusals);
         let refused = asked.iter().zip(refusals);
         refused
             .map(|(ask, refusal)| held.refused(ask, refusal))
@@ -55,6 +56,8 @@ pub(super) fn take(store: &Store, asks: &[Ask<'_>], bounds: Bounds, clock: &Cloc
 struct Asked {
     cost: i64,
     extra: u64,
+    over: Over,
+    age: Duration,
     terms: Terms,
     family: Arc<Family>,
     key: Key,
@@ -96,6 +99,8 @@ impl Asked {
         Self {
             cost: ask.cost,
             extra: ask.extra,
+            over: ask.over,
+            age: ask.age,
             terms,
             family,
             key,
@@ -211,7 +216,7 @@ impl<'a> Held<'a> {
     fn give_back(&mut self, ask: &Asked) {
         let now = self.now.as_nanos();
         if let Some(counter) = self.counter(ask) {
-            counter.give_back(ask.cost.unsigned_abs(), &ask.terms, now);
+            counter.give_back(ask.cost.unsigned_abs(), ask.age, &ask.terms, now);
         }
     }
 
@@ -229,6 +234,9 @@ impl<'a> Held<'a> {
                 Refusal::Never
             });
         }
+        if ask.over == Over::Owe {
+            return None;
+        }
         let same = asked[..at].iter().filter(|other| other.counts_with(ask));
         let before = same.fold(0u64, |sum, other| sum.saturating_add(other.needs()));
         let (tokens, now) = (ask.needs().saturating_add(before), self.now.as_nanos());
@@ -240,6 +248,24 @@ impl<'a> Held<'a> {
                 .offers(tokens, &ask.terms, now)
                 .err(),
         }
+    }
+
+    /// Counts what is counted though the request is refused; why each ask is refused after that.
+    fn count_refused(
+        &mut self,
+        asked: &mut [Asked],
+        refusals: Vec<Option<Refusal>>,
+    ) -> Vec<Option<Refusal>> {
+        let counts = |ask: &Asked| ask.over == Over::Count && ask.home != Home::Nowhere;
+        for ask in asked.iter_mut().filter(|ask| counts(ask)) {
+            let tokens = ask.needs().min(self.countable(ask));
+            self.spend(ask, tokens);
+        }
+        let after = refusals.into_iter().enumerate().map(|(at, before)| {
+            // What was counted makes the wait longer.
+            before.and_then(|before| self.refusal(asked, at).or(Some(before)))
+        });
+        after.collect()
     }
 
     /// Takes what was found to be there.
@@ -293,6 +319,14 @@ impl<'a> Held<'a> {
             Some(counter) => counter.free(&ask.terms, now),
             None if ask.home == Home::Nowhere => 0,
             None => ask.terms.new_counter().free(&ask.terms, now),
+        }
+    }
+
+    fn countable(&mut self, ask: &Asked) -> u64 {
+        let now = self.now.as_nanos();
+        match self.counter(ask) {
+            Some(counter) => counter.countable(&ask.terms, now),
+            None => ask.terms.new_counter().countable(&ask.terms, now),
         }
     }
 

@@ -2,11 +2,24 @@
 
 use std::time::Duration;
 
-use mixer_adapter::{Limit, Outcome};
+use mixer_adapter::{Algorithm, CalendarWindow, Limit, Outcome, Over};
 
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// All of them.
+const ALGORITHMS: [Algorithm; Kind::ALL] = [
+    Algorithm::SlidingWindow,
+    Algorithm::Gcra { burst: 10 },
+    Algorithm::FixedWindow { calendar: None },
+    Algorithm::FixedWindow {
+        calendar: Some(CalendarWindow {
+            number: 1_767_225_600,
+            ends_in: MINUTE,
+        }),
+    },
+    Algorithm::Concurrency { hold: MINUTE },
+];
 const BOUNDS: Bounds = Bounds {
     keys: 1_000_000,
     full: Full::Share,
@@ -24,13 +37,15 @@ fn ask<'a>(key: &'a [String], cost: i64, algorithm: Algorithm) -> Ask<'a> {
         limit,
         algorithm,
         extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }
 }
 
 #[test]
 fn a_live_key_takes_at_most_150_bytes() {
     let (clock, _hand) = Clock::manual();
-    for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }] {
+    for algorithm in ALGORITHMS {
         let (mut worst, mut sum, mut sizes) = (0.0f64, 0.0, 0);
         let store = Store::new();
         for customer in 0..120_000usize {
@@ -57,7 +72,7 @@ fn a_live_key_takes_at_most_150_bytes() {
 #[test]
 fn a_thousand_keys_hammered_by_threads_grant_exactly_their_limits() {
     let (clock, _hand) = Clock::manual();
-    for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }] {
+    for algorithm in ALGORITHMS {
         let store = Store::new();
         let granted = AtomicU64::new(0);
         std::thread::scope(|scope| {

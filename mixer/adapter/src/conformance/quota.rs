@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mixer_runtime::Tasks;
 
-use crate::{Algorithm, Ask, Grant, Handler, Limit, Outcome};
+use crate::{Algorithm, Ask, CalendarWindow, Grant, Handler, Limit, Outcome, Over};
 
 /// The window of every limit that is asked about.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -25,7 +25,18 @@ struct Call<'a> {
 /// # Panics
 /// When something does not hold.
 pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()) {
-    for algorithm in [Algorithm::SlidingWindow, Algorithm::Gcra { burst: AMOUNT }] {
+    let calendar = CalendarWindow {
+        number: 1_767_225_600,
+        ends_in: WINDOW,
+    };
+    let fixed = |calendar| Algorithm::FixedWindow { calendar };
+    for algorithm in [
+        Algorithm::SlidingWindow,
+        Algorithm::Gcra { burst: AMOUNT },
+        fixed(None),
+        fixed(Some(calendar)),
+        Algorithm::Concurrency { hold: WINDOW },
+    ] {
         let call = Call { handler, algorithm };
         call.takes_up_to_the_limit("limit").await;
         call.gives_back("give back").await;
@@ -37,13 +48,30 @@ pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()
         call.counts_keys_apart("keys").await;
         call.is_exact_under_concurrency(handler, tasks).await;
         forget();
+        let call = call.later();
         call.takes_up_to_the_limit("limit").await;
         call.keeps_count_when_the_limit_changes("change").await;
         forget();
     }
 }
 
-impl Call<'_> {
+impl<'h> Call<'h> {
+    /// In the windows of the calendar that follow.
+    fn later(&self) -> Call<'h> {
+        let algorithm = match self.algorithm {
+            Algorithm::FixedWindow {
+                calendar: Some(now),
+            } => Algorithm::FixedWindow {
+                calendar: Some(CalendarWindow {
+                    number: now.number + 2 * WINDOW.as_secs() as i64,
+                    ..now
+                }),
+            },
+            other => other,
+        };
+        Call { algorithm, ..*self }
+    }
+
     fn ask<'a>(&self, quota: &'a str, key: &'a [String], cost: i64) -> Ask<'a> {
         let limit = Limit {
             amount: AMOUNT,
@@ -56,6 +84,8 @@ impl Call<'_> {
             limit,
             algorithm: self.algorithm,
             extra: 0,
+            over: Over::Refuse,
+            age: Duration::ZERO,
         }
     }
 
@@ -336,8 +366,8 @@ impl Call<'_> {
 
     async fn keeps_count_when_the_limit_changes(&self, quota: &str) {
         let algorithm = |amount| match self.algorithm {
-            Algorithm::SlidingWindow => Algorithm::SlidingWindow,
             Algorithm::Gcra { .. } => Algorithm::Gcra { burst: amount },
+            other => other,
         };
         let of = |amount, cost| Ask {
             limit: Limit {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use mixer_attributes::OwnedValue;
 
 use crate::{
-    Algorithm, Ask, Batch, Handler, Instance, Limit, LogEntry, MetricDefinition, MetricKind,
+    Algorithm, Ask, Batch, Handler, Instance, Limit, LogEntry, MetricDefinition, MetricKind, Over,
     Sample, SampleValue, Span, SpanKind,
 };
 
@@ -29,6 +29,8 @@ pub(super) async fn use_once(handler: &Handler, values: &[OwnedValue]) {
         limit,
         algorithm,
         extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }];
     let counted = handler.allocate(&asks, "").await;
     assert!(

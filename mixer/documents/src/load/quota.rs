@@ -1,7 +1,8 @@
 //! The quotas of a policy.
 
+mod counting;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use mixer_attributes::vocabulary::Producer;
 use mixer_cel::{Expect, Expression, Kind};
@@ -11,9 +12,9 @@ use super::reply;
 use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
-use crate::scalar::{integer, limit, list, name, percent, scalar, word};
+use crate::scalar::{integer, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Absent, Algorithm, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError, Reply};
+use crate::{Absent, Algorithm, LeaseLimit, Quota, QuotaOnError, Reply};
 
 const SHAPE: Shape = Shape {
     what: "a quota",
@@ -27,6 +28,9 @@ const SHAPE: Shape = Shape {
         "cost",
         "algorithm",
         "burst",
+        "window",
+        "hold",
+        "denied",
         "store",
         "lease",
         "on_error",
@@ -39,7 +43,7 @@ const SHAPE: Shape = Shape {
         "body",
         "grpc",
     ],
-    later: &["window", "hold"],
+    later: &[],
 };
 
 /// The statuses of a refusal that names none, for HTTP and gRPC callers.
@@ -57,7 +61,7 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
     let id = id(&fields, policy, &sentence, context);
     let when = context.condition(fields.get("when"), "`when`", Producer::Check, false);
     let keys = keys(&fields, context);
-    let limit = limits(&fields, context);
+    let (limit, algorithm) = counting::read(&fields, context);
     let cost = fields.get("cost").and_then(|node| {
         context.expression(node, "`cost`", Producer::Check, Expect::Kind(Kind::Int))
     });
@@ -77,8 +81,8 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
     }
     let (mode, until) = mode(&fields, problems);
     let reply = reply::read(&fields, Reply::plain(OVER_LIMIT.0, OVER_LIMIT.1), context);
-    let algorithm = algorithm(&fields, limit.otherwise, context);
-    let lease = lease(&fields, context);
+    let denied = counting::denied(&fields, algorithm, &mut context.problems);
+    let lease = lease(&fields, algorithm, context);
     let on_error = on_error(&fields, context);
     let read: Vec<&Expression> = when
         .expressions()
@@ -99,6 +103,7 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
         limit,
         cost,
         algorithm,
+        denied,
         store: store.unwrap_or_default(),
         lease,
         on_error,
@@ -163,101 +168,16 @@ pub(super) const SCALARS: [Kind; 9] = [
     Kind::Duration,
 ];
 
-fn limits(fields: &Fields<'_>, context: &mut Context<'_>) -> LimitTable {
-    const SHAPE: Shape = Shape {
-        what: "a limit",
-        keys: &["by", "table", "otherwise"],
-        later: &[],
-    };
-    let nothing = Limit {
-        amount: 1,
-        window: Duration::from_secs(1),
-    };
-    let mut limits = LimitTable {
-        by: None,
-        table: Vec::new(),
-        otherwise: nothing,
-    };
-    let help = "such as `limit: 100 per minute`";
-    let Some(node) = fields.need(
-        "limit",
-        "a quota needs a `limit`",
-        help,
-        &mut context.problems,
-    ) else {
-        return limits;
-    };
-    let Value::Map(_) = &node.value else {
-        limits.otherwise = limit(node, &mut context.problems).unwrap_or(nothing);
-        return limits;
-    };
-    let Some(fields) = Fields::of(node, SHAPE, &mut context.problems) else {
-        return limits;
-    };
-    let why = "a table of limits needs `by`: an expression that names the row";
-    if let Some(by) = fields.need("by", why, "", &mut context.problems) {
-        limits.by = context.expression(by, "`by`", Producer::Check, Expect::Kind(Kind::String));
-    }
-    let why = "a table of limits needs `otherwise`: the limit when no row is named";
-    if let Some(node) = fields.need("otherwise", why, "", &mut context.problems) {
-        limits.otherwise = limit(node, &mut context.problems).unwrap_or(nothing);
-    }
-    let table = fields.need(
-        "table",
-        "a table of limits needs `table`",
-        "",
-        &mut context.problems,
-    );
-    match table.map(|table| (&table.value, table.span)) {
-        Some((Value::Map(rows), span)) => {
-            if rows.is_empty() {
-                context
-                    .problems
-                    .error(span, "the table of limits has no row");
-            }
-            for row in rows {
-                let row_limit = limit(&row.value, &mut context.problems).unwrap_or(nothing);
-                limits.table.push((row.key.as_str().into(), row_limit));
-            }
+fn lease(fields: &Fields<'_>, algorithm: Algorithm, context: &mut Context<'_>) -> LeaseLimit {
+    if let Algorithm::Concurrency { .. } = algorithm {
+        let zero =
+            |node: &&Node| matches!(&node.value, Value::Scalar(scalar) if scalar.text == "0");
+        if fields.get("lease").filter(zero).is_none() {
+            let why = "has no meaning with `algorithm: concurrency`: what is in flight is not held in advance";
+            fields.refuse("lease", why, &mut context.problems);
         }
-        Some((Value::Wrong, _)) | None => {}
-        Some((_, span)) => drop(
-            context
-                .problems
-                .error(span, "`table` must be a map from names to limits"),
-        ),
+        return LeaseLimit::AtMost(0);
     }
-    limits
-}
-
-fn algorithm(fields: &Fields<'_>, limit: Limit, context: &mut Context<'_>) -> Algorithm {
-    let problems = &mut context.problems;
-    let gcra = fields.get("algorithm").and_then(|node| {
-        word(
-            node,
-            "`algorithm`",
-            &[("sliding-window", false), ("gcra", true)],
-            &["fixed-window", "concurrency"],
-            problems,
-        )
-    });
-    if gcra != Some(true) {
-        fields.refuse(
-            "burst",
-            "has no meaning without `algorithm: gcra`",
-            problems,
-        );
-        return Algorithm::SlidingWindow;
-    }
-    let burst = fields
-        .get("burst")
-        .and_then(|node| integer(node, "`burst`", 1..=i64::MAX as u64, problems));
-    Algorithm::Gcra {
-        burst: burst.unwrap_or(limit.amount),
-    }
-}
-
-fn lease(fields: &Fields<'_>, context: &mut Context<'_>) -> LeaseLimit {
     match fields.get("lease").map(|node| (node, &node.value)) {
         None => LeaseLimit::Auto,
         Some((_, Value::Scalar(scalar))) if scalar.text == "auto" => LeaseLimit::Auto,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{digits, scalar};
-use crate::Limit;
 use crate::diagnostics::Problems;
 use crate::yaml::Node;
+use crate::{Limit, Period};
 
 /// The longest span of time that is taken.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -23,8 +23,8 @@ pub(crate) fn span(node: &Node, what: &str, problems: &mut Problems) -> Option<D
     span
 }
 
-/// `100 per minute`, `5000 per 10s`.
-pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<Limit> {
+/// `100 per minute`, `5000 per 10s`; with the word for its time, if it is one.
+pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<(Limit, Option<Period>)> {
     let text = scalar(node, "a limit", problems)?.text.trim();
     let mut words = text.split_whitespace();
     let (amount, per, window) = (words.next(), words.next(), words.next());
@@ -36,16 +36,12 @@ pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<Limit> {
             return None;
         }
         (Some(amount), Some("per"), Some(window), None) if amount <= i64::MAX as u64 => {
-            let window = match window {
-                "second" => Some(Duration::from_secs(1)),
-                "minute" => Some(Duration::from_secs(60)),
-                "hour" => Some(Duration::from_secs(3600)),
-                "day" => Some(Duration::from_secs(24 * 3600)),
-                other => parse_span(other),
-            };
-            window
+            let named = Period::WORDS.iter().find(|(word, _)| *word == window);
+            let period = named.map(|(_, period)| *period);
+            period
+                .map_or_else(|| parse_span(window), |period| Some(period.span()))
                 .filter(|window| !window.is_zero() && *window <= LONGEST)
-                .map(|window| Limit { amount, window })
+                .map(|window| (Limit { amount, window }, period))
         }
         _ => None,
     };
@@ -55,10 +51,27 @@ pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<Limit> {
             format!("a limit is an amount per time, such as `100 per minute` or `5000 per 10s`, not `{text}`"),
         );
         if digits(text).is_some() {
-            error.help("a bare number is for `algorithm: concurrency`, which is not supported yet");
+            error.help(
+                "a bare number is how many at once: it needs `algorithm: concurrency` and `hold`",
+            );
         }
     }
     parsed
+}
+
+/// `20`: how many at once.
+pub(crate) fn at_once(node: &Node, problems: &mut Problems) -> Option<u64> {
+    let text = scalar(node, "a limit", problems)?.text.trim();
+    let amount = digits(text).filter(|amount| (1..=i64::MAX as u64).contains(amount));
+    if amount.is_none() {
+        problems
+            .error(
+                node.span,
+                format!("with `algorithm: concurrency` a limit is how many at once, not `{text}`"),
+            )
+            .help("such as `limit: 20`");
+    }
+    amount
 }
 
 /// `20%` or `0.1%`, as a number from 0 to 100.

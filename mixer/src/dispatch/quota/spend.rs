@@ -3,12 +3,13 @@
 //! Tries of one request carry one `dedup_id`. Every call made for it has an id of its own derived from that, giving back
 //! included, so that a repeated try neither takes nor gives back twice.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use mixer_adapter::{Ask, Outcome as Granted};
-use mixer_documents::{Limit, Quota, QuotaOnError};
+use mixer_adapter::{Ask, CalendarWindow, Outcome as Granted, Over};
+use mixer_documents::{Algorithm, Denied, Limit, Quota, QuotaOnError};
 use mixer_runtime::Instant;
 
+use super::reserve::{self, Reservation};
 use super::{Outcome, Taken};
 use crate::dispatch::ledger::LEASE_FOR;
 use crate::dispatch::{Dispatcher, Installed};
@@ -20,6 +21,10 @@ pub(super) struct Want<'a> {
     pub(super) limit: Limit,
     /// Negative: it only gives back, which is done before.
     pub(super) cost: i64,
+    /// How long ago what is given back was taken, at most.
+    pub(super) age: Duration,
+    /// What may be settled later.
+    pub(super) reservation: Option<Reservation>,
     /// What the client spends, if a lease is welcome.
     pub(super) per_second: Option<f64>,
     pub(super) shadow: bool,
@@ -30,7 +35,16 @@ pub(super) struct Spending<'a> {
     pub(super) dispatcher: &'a Dispatcher,
     pub(super) client: &'a str,
     pub(super) dedup_id: &'a str,
+    /// One moment for the whole request: all it takes, and may have to undo, is of the same windows.
+    pub(super) begun: Moment,
     pub(super) until: Instant,
+}
+
+/// A moment by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
 }
 
 impl Spending<'_> {
@@ -48,7 +62,12 @@ impl Spending<'_> {
                 |at: &usize| wants[*at].is_enforced() && wants[*at].quota.store == *store;
             let here: Vec<usize> = (0..wants.len()).filter(of_store).collect();
             if !self.take(*store, &here, wants, &mut taken, "take").await {
-                self.undo(&stores[..position], wants, &mut taken).await;
+                let counts = taken.iter().any(|taken| taken.outcome == Outcome::Refused);
+                self.undo(&stores[..position], wants, &mut taken, counts)
+                    .await;
+                if counts {
+                    self.count(&stores[position + 1..], wants).await;
+                }
                 return taken;
             }
         }
@@ -69,7 +88,7 @@ impl Spending<'_> {
             .zip(&mut taken)
             .filter(|(_, taken)| taken.lease > 0)
         {
-            taken.lease_for = LEASE_FOR.min(want.limit.window);
+            taken.lease_for = self.lease_for(want);
             let counter = ledger.counter(&want.quota.id, want.key);
             ledger.grant(
                 counter,
@@ -82,25 +101,28 @@ impl Spending<'_> {
         taken
     }
 
-    /// Gives back what the client says it did not use of each want, as far as it did hold it.
+    /// Gives back what the client says it did not use of each want, as far as it did hold it; and frees what is in flight no
+    /// longer, where its word is taken: it may have asked another Mixer.
     pub(super) async fn give_back_unused(&self, wants: &[Want<'_>], unused: &[u64]) {
         let Dispatcher { clock, ledger, .. } = self.dispatcher;
         let now = clock.now();
         let mut back: Vec<(usize, Ask<'_>)> = Vec::new();
         for (want, unused) in wants.iter().zip(unused).filter(|(_, unused)| **unused > 0) {
-            let counter = ledger.counter(&want.quota.id, want.key);
-            let held = ledger.give_back(counter, self.client, *unused, now);
-            if held > 0 {
-                back.push((
-                    want.quota.store,
-                    want.ask(0i64.saturating_sub_unsigned(held), 0),
-                ));
+            let (tokens, age) = if let Algorithm::Concurrency { .. } = want.quota.algorithm {
+                (*unused, want.age)
+            } else {
+                let counter = ledger.counter(&want.quota.id, want.key);
+                let returned = ledger.give_back(counter, self.client, *unused, now);
+                (returned.tokens, returned.age)
+            };
+            if tokens > 0 {
+                back.push((want.quota.store, self.back(want, tokens, age)));
             }
         }
         back.sort_by_key(|(store, _)| *store);
         for of_store in back.chunk_by(|(a, _), (b, _)| a == b) {
             let asks: Vec<Ask<'_>> = of_store.iter().map(|(_, ask)| ask.clone()).collect();
-            self.give_back(of_store[0].0, &asks, "unused").await;
+            self.tell(of_store[0].0, &asks, "unused").await;
         }
     }
 
@@ -115,9 +137,13 @@ impl Spending<'_> {
     ) -> bool {
         let asks: Vec<Ask<'_>> = here
             .iter()
-            .map(|at| wants[*at].ask(wants[*at].cost, self.lease(&wants[*at])))
+            .map(|at| self.ask(&wants[*at], self.lease(&wants[*at])))
             .collect();
         let store = &self.dispatcher.snapshot.adapters[store];
+        let reserved = here.iter().filter_map(|at| wants[*at].reservation.as_ref());
+        let marks: Vec<Vec<String>> = reserved.map(Reservation::mark).collect();
+        let marks = marks.iter().map(|mark| reserve::ask(mark, reserve::MADE));
+        let asks: Vec<Ask<'_>> = asks.into_iter().chain(marks).collect();
         match store
             .allocate(&asks, &self.call_id(part, store), self.left())
             .await
@@ -153,8 +179,21 @@ impl Spending<'_> {
         }
     }
 
-    /// Gives back what was taken from `stores` for a request that another store refused.
-    async fn undo(&self, stores: &[usize], wants: &[Want<'_>], taken: &mut [Taken]) {
+    /// Counts a refused request with those of its quotas in `stores`, which were not asked, that count such.
+    async fn count(&self, stores: &[usize], wants: &[Want<'_>]) {
+        for &store in stores {
+            let counted = wants
+                .iter()
+                .filter(|want| want.is_enforced() && want.quota.store == store && want.counts());
+            let asks: Vec<Ask<'_>> = counted.map(|want| self.ask(want, 0)).collect();
+            self.tell(store, &asks, "count").await;
+        }
+    }
+
+    /// Gives back what was taken from `stores` for a request that another store refused; where a refused request counts, only
+    /// what was leased with it.
+    async fn undo(&self, stores: &[usize], wants: &[Want<'_>], taken: &mut [Taken], counts: bool) {
+        let age = self.dispatcher.clock.now().since(self.begun.now);
         for &store in stores {
             let mut asks = Vec::new();
             for (want, taken) in wants.iter().zip(taken.iter_mut()) {
@@ -162,17 +201,19 @@ impl Spending<'_> {
                     && want.quota.store == store
                     && taken.outcome == Outcome::Granted
                 {
-                    let all = want
-                        .cost
-                        .saturating_add_unsigned(std::mem::take(&mut taken.lease));
-                    asks.push(want.ask(-all, 0));
+                    let mut tokens = std::mem::take(&mut taken.lease);
+                    if !(counts && want.counts()) {
+                        tokens = tokens.saturating_add(want.cost.unsigned_abs());
+                    }
+                    asks.push(self.back(want, tokens, age));
                 }
             }
-            self.give_back(store, &asks, "undo").await;
+            self.tell(store, &asks, "undo").await;
         }
     }
 
-    async fn give_back(&self, store: usize, asks: &[Ask<'_>], part: &str) {
+    /// Tells a store what must not fail.
+    async fn tell(&self, store: usize, asks: &[Ask<'_>], part: &str) {
         if asks.is_empty() {
             return;
         }
@@ -182,7 +223,7 @@ impl Spending<'_> {
             .await
         {
             // Lost until its window passes: the limit holds, a little less may be spent.
-            tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be given back");
+            tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be settled");
         }
     }
 
@@ -205,7 +246,39 @@ impl Spending<'_> {
         }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn ask<'w>(&self, want: &Want<'w>, extra: u64) -> Ask<'w> {
+        let over = match want.quota.denied {
+            Denied::Free => Over::Refuse,
+            Denied::Counts => Over::Count,
+        };
+        Ask {
+            extra,
+            over,
+            ..want.ask(want.cost, self.begun.wall)
+        }
+    }
+
+    /// Gives back tokens that were taken `age` ago: to the window of the calendar that was then.
+    pub(super) fn back<'w>(&self, want: &Want<'w>, tokens: u64, age: Duration) -> Ask<'w> {
+        let taken = self.begun.wall.checked_sub(age).unwrap_or(self.begun.wall);
+        Ask {
+            age,
+            ..want.ask(0i64.saturating_sub_unsigned(tokens), taken)
+        }
+    }
+
+    /// A lease on a window of the calendar ends with it.
+    fn lease_for(&self, want: &Want<'_>) -> Duration {
+        let longest = match want.quota.algorithm {
+            Algorithm::FixedWindow {
+                calendar: Some(calendar),
+            } => calendar.window(self.begun.wall).ends_in,
+            _ => want.limit.window,
+        };
+        LEASE_FOR.min(longest)
+    }
+
+    pub(super) fn left(&self) -> Duration {
         self.until.since(self.dispatcher.clock.now())
     }
 
@@ -228,7 +301,27 @@ impl<'a> Want<'a> {
         !self.shadow && self.cost >= 0
     }
 
-    fn ask(&self, cost: i64, extra: u64) -> Ask<'a> {
+    /// Whether a refused request counts.
+    fn counts(&self) -> bool {
+        self.quota.denied == Denied::Counts
+    }
+
+    /// `at`: when it is, or was, taken.
+    fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
+        let algorithm = match self.quota.algorithm {
+            Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
+            Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
+            Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
+                calendar: calendar.map(|calendar| {
+                    let window = calendar.window(at);
+                    CalendarWindow {
+                        number: window.begins,
+                        ends_in: window.ends_in,
+                    }
+                }),
+            },
+            Algorithm::Concurrency { hold } => mixer_adapter::Algorithm::Concurrency { hold },
+        };
         Ask {
             quota: &self.quota.id,
             key: self.key,
@@ -237,15 +330,10 @@ impl<'a> Want<'a> {
                 amount: self.limit.amount,
                 window: self.limit.window,
             },
-            algorithm: match self.quota.algorithm {
-                mixer_documents::Algorithm::SlidingWindow => {
-                    mixer_adapter::Algorithm::SlidingWindow
-                }
-                mixer_documents::Algorithm::Gcra { burst } => {
-                    mixer_adapter::Algorithm::Gcra { burst }
-                }
-            },
-            extra,
+            algorithm,
+            extra: 0,
+            over: Over::Refuse,
+            age: Duration::ZERO,
         }
     }
 }

@@ -24,7 +24,7 @@ impl Fixture {
     }
 
     async fn ask(&self, client: &str, ask: QuotaAsk<'_>) -> Taken {
-        self.dispatcher.quota(&[ask], client, "", LEFT).await[0]
+        self.dispatcher.quota(&[ask], client, "", LEFT).await.taken[0]
     }
 }
 
@@ -49,6 +49,8 @@ fn ask<'a>(quota: &'a str, key: &'a [String], cost: i64) -> QuotaAsk<'a> {
         lease: false,
         per_second: 0.0,
         unused: 0,
+        reserve: false,
+        age: Duration::ZERO,
     }
 }
 
@@ -408,7 +410,12 @@ async fn a_quota_nobody_knows_makes_the_whole_request_unknown() {
         .dispatcher
         .quota(&[ask("q", &[], 1), ask("gone", &[], 1)], "a", "", LEFT)
         .await;
-    assert!(taken.iter().all(|taken| taken.outcome == Outcome::Unknown));
+    assert!(
+        taken
+            .taken
+            .iter()
+            .all(|taken| taken.outcome == Outcome::Unknown)
+    );
     assert_eq!(fixture.ask("a", ask("q", &[], 0)).await.remaining, 5);
 }
 

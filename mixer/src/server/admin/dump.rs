@@ -1,8 +1,8 @@
 //! `/config_dump`: what is in force, as JSON. Secrets are not in it: whatever may hold one says `redacted`.
 
 use mixer_documents::{
-    Algorithm, At, Condition, Fail, Limit, Mode, Otherwise, Policy, Quota, QuotaOnError, Reply,
-    Rule, RuleKind, Scope, Telemetry,
+    Algorithm, At, Condition, Denied, Fail, Limit, Mode, Otherwise, Policy, Quota, QuotaOnError,
+    Reply, Rule, RuleKind, Scope, Telemetry,
 };
 use serde_json::{Value, json};
 
@@ -149,6 +149,14 @@ fn quota(quota: &Quota, set: &mixer_documents::PolicySet) -> Value {
         "algorithm": match quota.algorithm {
             Algorithm::SlidingWindow => json!("sliding-window"),
             Algorithm::Gcra { burst } => json!({ "gcra": { "burst": burst } }),
+            Algorithm::FixedWindow { calendar: None } => json!("fixed-window"),
+            Algorithm::FixedWindow { calendar: Some(calendar) } =>
+                json!({ "fixed-window": { "calendar": calendar.zone.name() } }),
+            Algorithm::Concurrency { hold } => json!({ "concurrency": { "hold": format!("{hold:?}") } }),
+        },
+        "denied": match quota.denied {
+            Denied::Free => "free",
+            Denied::Counts => "counts",
         },
         "store": &*set.adapters[quota.store].name,
         "on_error": match quota.on_error {

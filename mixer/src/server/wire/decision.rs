@@ -2,7 +2,7 @@
 
 use mixer_attributes::{AttributeId, Vocabulary};
 use mixer_cel::Reference;
-use mixer_documents::{Fail, LeaseLimit, PolicySet, QuotaOnError};
+use mixer_documents::{Algorithm, Denied, Fail, LeaseLimit, PolicySet, QuotaOnError};
 use mixer_proto::v1;
 use mixer_proto::v1::header_operation::Target;
 
@@ -190,6 +190,11 @@ fn charge(charge: Charge, decision: &str, set: &PolicySet) -> v1::Charge {
         sentence: quota.sentence.as_ref().to_owned(),
         shadow: charge.shadow,
         refusal: Some(refusal(charge.told, decision)),
+        hold: match quota.algorithm {
+            Algorithm::Concurrency { hold } => Some(time(hold)),
+            _ => None,
+        },
+        counts_denied: quota.denied == Denied::Counts,
     }
 }
 

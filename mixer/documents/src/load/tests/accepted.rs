@@ -6,8 +6,9 @@ use mixer_attributes::{OwnedValue, Value, vocabulary};
 
 use super::*;
 use crate::{
-    Absent, Algorithm, At, Denials, Endpoint, Expectation, Fail, GivenAnswer, LeaseLimit, Limit,
-    MetricKind, Mode, OnError, Otherwise, QuotaOnError, RuleKind, TestKind,
+    Absent, Algorithm, At, Calendar, Denials, Denied, Endpoint, Expectation, Fail, GivenAnswer,
+    LeaseLimit, Limit, MetricKind, Mode, OnError, Otherwise, Period, QuotaOnError, RuleKind,
+    TestKind,
 };
 
 #[test]
@@ -371,6 +372,62 @@ fn every_key_of_a_quota_means_what_it_says() {
     );
     assert_eq!(bytes.on_error, QuotaOnError::Local(10));
     assert_eq!(&*set.adapters[bytes.store].name, "memory");
+}
+
+#[test]
+fn each_algorithm_is_what_it_says() {
+    let algorithm = |keys: &str| {
+        let set = set(&format!(
+            "policy: p\nfor: always\nquotas: [{{ quota: q, key: [], {keys} }}]"
+        ));
+        let quota = &set.policies[0].quotas[0];
+        let limit = quota.limit.otherwise;
+        (
+            quota.algorithm,
+            limit.amount,
+            limit.window.as_secs(),
+            quota.denied,
+        )
+    };
+    let fixed = |period, zone| Algorithm::FixedWindow {
+        calendar: Some(Calendar { period, zone }),
+    };
+    let opened = Algorithm::FixedWindow { calendar: None };
+    let (day, free) = (86_400, Denied::Free);
+    let berlin = fixed(Period::Month, chrono_tz::Tz::Europe__Berlin);
+    let hold = Duration::from_secs(90);
+    for (keys, expected) in [
+        (
+            "limit: 5 per week",
+            (Algorithm::SlidingWindow, 5, 7 * day, free),
+        ),
+        (
+            "limit: 5 per month, denied: counts",
+            (Algorithm::SlidingWindow, 5, 30 * day, Denied::Counts),
+        ),
+        (
+            "limit: 5 per year, algorithm: fixed-window, denied: free",
+            (opened, 5, 365 * day, free),
+        ),
+        (
+            "limit: 5 per 366d, algorithm: fixed-window",
+            (opened, 5, 366 * day, free),
+        ),
+        (
+            "limit: 5 per hour, algorithm: fixed-window, window: calendar",
+            (fixed(Period::Hour, chrono_tz::Tz::UTC), 5, 3_600, free),
+        ),
+        (
+            "limit: { by: source.namespace, table: { a: 9 per month }, otherwise: 5 per month }, algorithm: fixed-window, window: calendar Europe/Berlin",
+            (berlin, 5, 30 * day, free),
+        ),
+        (
+            "limit: 20, algorithm: concurrency, hold: 90s, lease: 0",
+            (Algorithm::Concurrency { hold }, 20, 90, free),
+        ),
+    ] {
+        assert_eq!(algorithm(keys), expected, "{keys}");
+    }
 }
 
 #[test]

@@ -170,6 +170,17 @@ fn all_that_a_denied_caller_is_told_is_part_of_the_revision_and_when_a_trial_end
     };
     assert_ne!(quota(""), quota(", message: later"));
     assert_ne!(quota(""), quota(", status: 503"));
+    let counted = [
+        "",
+        ", denied: counts",
+        ", algorithm: gcra",
+        ", algorithm: fixed-window",
+        ", algorithm: fixed-window, window: calendar",
+        ", algorithm: fixed-window, window: calendar Europe/Berlin",
+    ];
+    let revisions: std::collections::HashSet<String> = counted.map(quota).into();
+    assert_eq!(revisions.len(), counted.len());
+    assert_eq!(quota(""), quota(", denied: free"));
 }
 
 #[test]
