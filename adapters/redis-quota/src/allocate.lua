@@ -3,12 +3,12 @@
 -- KEYS     the counters, each once; then, if ARGV[2] is 1, the key that remembers the answer under the request's id; then keys
 --          of remembered answers that are to be forgotten.
 -- ARGV     the number of counters; whether there is an id; whether the request is refused elsewhere (then it only gives back);
---          then eight per ask: which counter, algorithm, cost, extra, amount, window, per, scale (see terms.rs).
+--          then ten per ask: which counter, algorithm, cost, extra, over, age, amount, window, and two more (see terms.rs).
 -- returns  four per ask: 0 granted or 1 refused, extra taken, tokens left, microseconds to wait (-1: never).
 --
 -- Time is in microseconds of this server's clock. All numbers are integers below 2^53, which a Lua number holds exactly.
 
-local CELLS, MOST_SLOTS, ASK = 64, 192, 8
+local CELLS, MOST_SLOTS, ASK, LINGER = 64, 192, 10, 60000000
 local FIRST = 4
 
 local counters, has_id, refused = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
@@ -26,7 +26,10 @@ local function set(key, value, micros)
   redis.call('SET', key, value, 'PX', math.ceil(micros / 1000) + 1)
 end
 
--- A sliding window: slots of (time of the last spending in it, tokens), the oldest first, behind the longest window that was
+-- An algorithm reads a counter (load), tells what is free of `times` the amount and how long to wait for tokens, takes, gives back, and
+-- writes the counter (save).
+
+-- A sliding window, and what is held of a concurrency limit (a window as long as the hold): slots of (time of the last spending in it, tokens), the oldest first, behind the longest window that was
 -- asked about. Spendings in the same 1/64 of the window share a slot, which has the later time.
 local sliding = {}
 
@@ -51,8 +54,8 @@ function sliding.spent(counter, ask)
   return spent
 end
 
-function sliding.free(counter, ask)
-  return math.max(0, ask.amount - sliding.spent(counter, ask))
+function sliding.free(counter, ask, times)
+  return math.max(0, ask.amount * times - sliding.spent(counter, ask))
 end
 
 function sliding.wait(counter, ask, tokens)
@@ -110,6 +113,7 @@ end
 
 -- The oldest first: whichever spending it was that did not happen, what remains is counted at least as long as it must be.
 function sliding.give_back(counter, ask, tokens)
+  if ask.age >= ask.window then return end
   rewrite(counter, function(at, kept)
     if at + ask.window <= now then return kept end
     local given = math.min(kept, tokens)
@@ -150,8 +154,8 @@ function bucket.missing(counter, ask)
   return tokens * ask.per + part
 end
 
-function bucket.free(counter, ask)
-  return math.max(0, math.floor((ask.amount * ask.per - bucket.missing(counter, ask)) / ask.per))
+function bucket.free(counter, ask, times)
+  return math.max(0, math.floor((ask.amount * times * ask.per - bucket.missing(counter, ask)) / ask.per))
 end
 
 function bucket.wait(counter, ask, tokens)
@@ -176,7 +180,83 @@ function bucket.save(counter)
   set(counter.key, value, counter.missing / counter.scale)
 end
 
-local algorithms = { w = sliding, g = bucket }
+-- A window that its first token opened.
+local opened = {}
+
+function opened.load(counter, value)
+  counter.at, counter.tokens, counter.longest = now, 0, 0
+  if not value then return end
+  counter.at, counter.tokens, counter.longest = struct.unpack('<ddd', value)
+  if counter.at > now then counter.at, counter.changed = now, true end
+end
+
+function opened.spent(counter, ask)
+  return counter.at + ask.window > now and counter.tokens or 0
+end
+
+function opened.free(counter, ask, times)
+  return math.max(0, ask.amount * times - opened.spent(counter, ask))
+end
+
+function opened.wait(counter, ask)
+  return counter.at + ask.window - now
+end
+
+function opened.take(counter, ask, tokens)
+  if opened.spent(counter, ask) == 0 then counter.at, counter.tokens = now, 0 end
+  counter.tokens, counter.longest = counter.tokens + tokens, math.max(counter.longest, ask.window)
+end
+
+function opened.give_back(counter, ask, tokens)
+  if now - ask.age >= counter.at then counter.tokens = math.max(0, counter.tokens - tokens) end
+end
+
+function opened.save(counter)
+  if counter.tokens == 0 then return redis.call('DEL', counter.key) end
+  local value = struct.pack('<ddd', counter.at, counter.tokens, counter.longest)
+  set(counter.key, value, math.max(0, counter.at + counter.longest - now))
+end
+
+-- A window of the calendar: its number, when it ends, tokens. Who asks tells the number; one whose clock is behind counts in the
+-- window that is.
+local calendar = {}
+
+function calendar.load(counter, value)
+  counter.number, counter.ends, counter.tokens = 0, 0, 0
+  if value then counter.number, counter.ends, counter.tokens = struct.unpack('<ddd', value) end
+end
+
+function calendar.spent(counter, ask)
+  local ahead = counter.number > ask.number and counter.ends > now
+  return (ahead or counter.number == ask.number) and counter.tokens or 0
+end
+
+function calendar.free(counter, ask, times)
+  return math.max(0, ask.amount * times - calendar.spent(counter, ask))
+end
+
+function calendar.wait(counter, ask)
+  return counter.number > ask.number and counter.ends - now or ask.ends_in
+end
+
+function calendar.take(counter, ask, tokens)
+  local spent = calendar.spent(counter, ask)
+  if spent == 0 or counter.number <= ask.number then counter.number, counter.ends = ask.number, now + ask.ends_in end
+  counter.tokens = spent + tokens
+end
+
+function calendar.give_back(counter, ask, tokens)
+  if counter.number == ask.number then counter.tokens = math.max(0, counter.tokens - tokens) end
+end
+
+-- A key outlives its window a little: who numbers the windows may have a clock that is behind.
+function calendar.save(counter)
+  if counter.tokens == 0 then return redis.call('DEL', counter.key) end
+  local value = struct.pack('<ddd', counter.number, counter.ends, counter.tokens)
+  set(counter.key, value, math.max(0, counter.ends - now) + LINGER)
+end
+
+local algorithms = { w = sliding, h = sliding, g = bucket, f = opened, c = calendar }
 
 local asks, held = {}, {}
 for at = FIRST, #ARGV, ASK do
@@ -190,11 +270,31 @@ for at = FIRST, #ARGV, ASK do
     algorithm = algorithm,
     cost = tonumber(ARGV[at + 2]),
     extra = tonumber(ARGV[at + 3]),
-    amount = tonumber(ARGV[at + 4]),
-    window = tonumber(ARGV[at + 5]),
-    per = tonumber(ARGV[at + 6]),
-    scale = tonumber(ARGV[at + 7]),
+    over = ARGV[at + 4],
+    age = tonumber(ARGV[at + 5]),
+    amount = tonumber(ARGV[at + 6]),
+    window = tonumber(ARGV[at + 7]),
   }
+  local ask, one, other = asks[#asks], tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9])
+  if algorithm == bucket then ask.per, ask.scale = one, other end
+  if algorithm == calendar then ask.number, ask.ends_in = one, other end
+end
+
+local function free(ask, times)
+  return ask.algorithm.free(ask.counter, ask, times or 1)
+end
+
+local function take(ask, tokens)
+  if tokens == 0 then return end
+  ask.algorithm.take(ask.counter, ask, tokens)
+  ask.counter.changed = true
+end
+
+-- How long to wait for an ask together with those of the same counter before it; -1 for ever, nothing if it can be granted.
+local function wait(ask)
+  if ask.cost <= 0 or ask.over == 'owe' then return end
+  if ask.needs > ask.amount then return -1 end
+  if ask.needs > free(ask) then return math.max(1, ask.algorithm.wait(ask.counter, ask, ask.needs)) end
 end
 
 -- Giving back is never refused, and what it frees may be taken by the same request.
@@ -207,28 +307,23 @@ end
 
 for _, ask in ipairs(asks) do
   if ask.cost > 0 then
-    -- Together with what was asked of the same counter before.
-    local counter = ask.counter
-    counter.needs = counter.needs + ask.cost
-    if counter.needs > ask.amount then
-      ask.wait = -1
-    elseif counter.needs > ask.algorithm.free(counter, ask) then
-      ask.wait = math.max(1, ask.algorithm.wait(counter, ask, counter.needs))
-    end
-    refused = refused or ask.wait ~= nil
+    ask.counter.needs = ask.counter.needs + ask.cost
+    ask.needs = ask.counter.needs
   end
+  ask.wait = wait(ask)
+  refused = refused or ask.wait ~= nil
 end
 
-local function take(ask, tokens)
-  if tokens == 0 then return end
-  ask.algorithm.take(ask.counter, ask, tokens)
-  ask.counter.changed = true
-end
-
-if not refused then
+if refused then
+  for _, ask in ipairs(asks) do
+    if ask.over == 'count' and ask.cost > 0 then take(ask, math.min(ask.cost, free(ask, 2))) end
+  end
+  -- What was counted makes the wait longer.
+  for _, ask in ipairs(asks) do ask.wait = ask.wait and (wait(ask) or ask.wait) end
+else
   for _, ask in ipairs(asks) do take(ask, math.max(0, ask.cost)) end
   for _, ask in ipairs(asks) do
-    ask.more = ask.extra > 0 and math.min(ask.extra, ask.algorithm.free(ask.counter, ask)) or 0
+    ask.more = math.min(ask.extra, free(ask))
     take(ask, ask.more)
   end
 end
@@ -237,7 +332,7 @@ local answer = {}
 for _, ask in ipairs(asks) do
   answer[#answer + 1] = ask.wait and 1 or 0
   answer[#answer + 1] = ask.more or 0
-  answer[#answer + 1] = ask.algorithm.free(ask.counter, ask)
+  answer[#answer + 1] = free(ask)
   answer[#answer + 1] = ask.wait or 0
 end
 for _, counter in pairs(held) do

@@ -53,21 +53,15 @@ impl Naming {
         format!("{prefix}:{{{group}}}:{algorithm}:{name}")
     }
 
-    /// The key that remembers what was answered to these asks under this id.
-    pub(crate) fn answer(
-        &self,
-        group: &str,
-        id: &str,
-        asks: &[&Ask<'_>],
-        algorithms: &str,
-    ) -> String {
+    /// The key that remembers what was answered to these asks, of these kinds, under this id.
+    pub(crate) fn answer(&self, group: &str, id: &str, asks: &[&Ask<'_>], kinds: &str) -> String {
         let mut digest = Sha256::new();
         let mut field = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
         field(id.as_bytes());
-        field(algorithms.as_bytes());
+        field(kinds.as_bytes());
         for ask in asks {
             field(ask.quota.as_bytes());
             field(&(ask.key.len() as u64).to_le_bytes());

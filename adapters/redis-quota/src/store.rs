@@ -9,7 +9,7 @@ mod call;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mixer_adapter::{Ask, Grant, Outcome, Unavailable};
+use mixer_adapter::{Ask, Grant, Outcome, Over, Unavailable};
 
 use self::call::{Call, Script};
 use crate::keys::Naming;
@@ -98,10 +98,14 @@ impl Store {
             for member in &group.members {
                 let (ask, grant) = (&asks[*member], grants[*member].as_mut());
                 let extra = grant.map_or(0, |grant| std::mem::take(&mut grant.extra));
-                let taken = ask.cost.max(0).saturating_add_unsigned(extra);
+                // What is counted though the request is refused stays counted.
+                let counted = ask.over == Over::Count && !forget;
+                let cost = if counted { 0 } else { ask.cost.max(0) };
+                let taken = cost.saturating_add_unsigned(extra);
                 back.push(Ask {
                     cost: -taken,
                     extra: 0,
+                    age: Duration::ZERO,
                     ..ask.clone()
                 });
             }

@@ -83,8 +83,11 @@ impl Store {
     /// The key of what was answered to a group's asks under an id.
     pub(super) fn remembered(&self, group: &Group, asks: &[Ask<'_>], id: &str) -> String {
         let members: Vec<&Ask<'_>> = group.members.iter().map(|at| &asks[*at]).collect();
-        let algorithms: String = members.iter().map(|ask| Terms::of(ask).algorithm).collect();
-        self.naming.answer(&group.name, id, &members, &algorithms)
+        let kinds = members
+            .iter()
+            .map(|ask| (Terms::of(ask).letter(), ask.over));
+        let kinds = format!("{:?}", kinds.collect::<Vec<_>>());
+        self.naming.answer(&group.name, id, &members, &kinds)
     }
 
     fn command(&self, how: &str, script: &str, call: &Call<'_>) -> Cmd {
@@ -92,7 +95,7 @@ impl Store {
         let mut terms: Vec<(usize, Terms)> = Vec::new();
         for ask in call.members() {
             let of_ask = Terms::of(ask);
-            let key = self.naming.counter(&call.group.name, of_ask.algorithm, ask);
+            let key = self.naming.counter(&call.group.name, of_ask.letter(), ask);
             let known = counters.iter().position(|counter| *counter == key);
             let counter = known.unwrap_or_else(|| {
                 counters.push(key);

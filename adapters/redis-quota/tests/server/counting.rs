@@ -2,13 +2,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mixer_adapter::Outcome;
+use mixer_adapter::{CalendarWindow, Outcome};
 use mixer_tests::servers::Redis;
 use serde_json::json;
 
 use super::*;
 
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::SlidingWindow, Algorithm::Gcra { burst: 10 }];
+const ALGORITHMS: [Algorithm; 5] = [
+    Algorithm::SlidingWindow,
+    Algorithm::Gcra { burst: 10 },
+    Algorithm::FixedWindow { calendar: None },
+    Algorithm::FixedWindow {
+        calendar: Some(CalendarWindow {
+            number: 1_767_225_600,
+            ends_in: WINDOW,
+        }),
+    },
+    Algorithm::Concurrency { hold: WINDOW },
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis"]
@@ -114,5 +125,69 @@ async fn a_live_key_takes_the_memory_that_is_stated_in_redis() {
         let bytes = (used() - before) / 10_000;
         println!("{algorithm:?}: {bytes} bytes per key");
         assert!(bytes <= 300, "{algorithm:?}: {bytes} bytes per key");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis"]
+async fn what_is_owed_or_counted_though_refused_keeps_others_out_in_redis() {
+    let redis = Redis::start().await;
+    let (handler, _env) = connected(json!({"url": redis.url()})).await;
+    for (number, algorithm) in ALGORITHMS.into_iter().enumerate() {
+        let quotas = [format!("p/owed {number}"), format!("p/counted {number}")];
+        let of = |quota: usize, cost, over| Ask {
+            algorithm,
+            over,
+            ..ask(&quotas[quota], &[], cost)
+        };
+        let owed = one(&handler, of(0, 25, Over::Owe)).await;
+        assert_eq!((owed.outcome, owed.remaining), (Outcome::Granted, 0));
+        let back = one(&handler, of(0, -15, Over::Refuse)).await;
+        assert_eq!(back.remaining, 0, "{algorithm:?}: ten are still spent");
+        let back = one(&handler, of(0, -1, Over::Refuse)).await;
+        assert_eq!(back.remaining, 1, "{algorithm:?}");
+
+        one(&handler, of(1, 10, Over::Refuse)).await;
+        for _ in 0..3 {
+            let refused = one(&handler, of(1, 6, Over::Count)).await;
+            assert_eq!(refused.outcome, Outcome::Refused);
+            assert!(refused.retry_after.unwrap() > Duration::ZERO);
+        }
+        // Twenty are counted, however often it was asked.
+        let back = one(&handler, of(1, -15, Over::Refuse)).await;
+        assert_eq!(back.remaining, 5, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis"]
+async fn what_is_forgotten_is_not_given_back_to_redis_once_more() {
+    let redis = Redis::start().await;
+    let (handler, _env) = connected(json!({"url": redis.url()})).await;
+    for (number, algorithm) in ALGORITHMS.into_iter().enumerate() {
+        let quota = format!("p/old {number}");
+        let of = |cost, age, algorithm| Ask {
+            algorithm,
+            age,
+            ..ask(&quota, &[], cost)
+        };
+        one(&handler, of(4, Duration::ZERO, algorithm)).await;
+        let (old, expected) = match algorithm {
+            // A bucket does not ask.
+            Algorithm::Gcra { .. } => (algorithm, 10),
+            Algorithm::FixedWindow {
+                calendar: Some(now),
+            } => {
+                let number = now.number - 1;
+                let before = CalendarWindow { number, ..now };
+                let calendar = Some(before);
+                (Algorithm::FixedWindow { calendar }, 6)
+            }
+            other => (other, 6),
+        };
+        let back = one(&handler, of(-4, WINDOW, old)).await;
+        assert_eq!(back.remaining, expected, "{algorithm:?}");
+        let back = one(&handler, of(-4, Duration::ZERO, algorithm)).await;
+        assert_eq!(back.remaining, 10, "{algorithm:?}");
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::conformance;
-use mixer_adapter::{Algorithm, Ask, Env, Grant, Handler, Inputs, Limit, Registry};
+use mixer_adapter::{Algorithm, Ask, Env, Grant, Handler, Inputs, Limit, Over, Registry};
 use mixer_redis_quota::RedisQuota;
 use mixer_tests::wait;
 use serde_json::Value;
@@ -51,6 +51,8 @@ fn ask<'a>(quota: &'a str, key: &'a [String], cost: i64) -> Ask<'a> {
         },
         algorithm: Algorithm::SlidingWindow,
         extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }
 }
 
