@@ -374,3 +374,6 @@ impl std::fmt::Debug for Tls {
         f.debug_struct("Tls").field("roots", &self.roots).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
