@@ -124,3 +124,18 @@ async fn a_redis_that_refuses_to_write_makes_it_unavailable_and_not_a_refusal() 
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs redis"]
+async fn a_redis_user_with_the_stated_rights_is_enough() {
+    let redis = Redis::start().await;
+    let rights = "+eval +evalsha +ping +select +get +set +del +time";
+    let mut command = vec!["acl", "setuser", "mixer", "on", ">hunter2", "~mixer:*"];
+    command.extend(rights.split(' '));
+    assert_eq!(redis.ask(&command).as_deref(), Some("OK"));
+    let config = json!({"url": redis.url(), "username": "mixer", "password": "hunter2"});
+    let (handler, _env) = connected(config).await;
+    let grants = handler.allocate(&[ask("p/q", &[], 3)], "id").await.unwrap();
+    assert_eq!(grants[0].remaining, 7);
+    assert_eq!(one(&handler, ask("p/q", &[], -3)).await.remaining, 10);
+}
