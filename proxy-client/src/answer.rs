@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::InFlight;
+
 /// Whether a request passes, and what is said if not. Every way of asking ends in one of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -40,6 +42,8 @@ pub struct Answer {
     pub cached: bool,
     /// There was no decision; the declared failure mode stood in for it.
     pub failure: Option<Failure>,
+    /// What it holds of limits of how many at once: keep the answer, or this, until the request is over.
+    pub in_flight: InFlight,
 }
 
 /// Pass or not.

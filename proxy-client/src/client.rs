@@ -5,6 +5,7 @@
 
 mod background;
 mod charging;
+mod reserving;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cache::{CheckCache, Entry};
 use crate::call::{self, Calls, Unanswered};
+use crate::in_flight::Ended;
 use crate::lease::{Bill, Leases};
 use crate::place::{Known, Place};
 use crate::report::Pump;
@@ -27,6 +29,7 @@ use crate::stats::Counters;
 use crate::wire::{self, Checked};
 use crate::{Answer, At, Config, Failure, Reporter, State, Stats, Verdict};
 use charging::Paid;
+pub use reserving::{NotCounted, Reservation};
 
 /// Asks Mixer; one per proxy, shared by its threads.
 #[derive(Clone, Debug)]
@@ -42,6 +45,9 @@ struct Inner {
     calls: Arc<Calls>,
     cache: CheckCache,
     leases: Leases,
+    /// What requests held that are over.
+    ended: queue::Sender<Ended>,
+    to_free: Mutex<queue::Receiver<Ended>>,
     counters: Arc<Counters>,
     standing: Standing,
     known: ArcSwapOption<Known>,
@@ -75,6 +81,8 @@ enum Here {
 const MOST_COUNTERS: usize = 65_536;
 /// Samples waiting to be sent.
 const MOST_SAMPLES: usize = 64;
+/// What ended waiting to be sent.
+const MOST_ENDED: usize = 16_384;
 /// Refills waiting to be sent.
 const MOST_WAITING: usize = 4_096;
 
@@ -103,12 +111,15 @@ impl Client {
         );
         let (waiting, asks) = queue::bounded(MOST_WAITING);
         let (samples, sampled) = queue::bounded(MOST_SAMPLES);
+        let (ended, to_free) = queue::bounded(MOST_ENDED);
         let inner = Arc::new(Inner {
             name: config.client,
             clock,
             random,
             cache: CheckCache::new(config.cache_entries),
             leases: Leases::new(MOST_COUNTERS, calls.total_timeout(), waiting),
+            ended,
+            to_free: Mutex::new(to_free),
             calls,
             counters,
             standing: Standing::new(),
@@ -122,6 +133,7 @@ impl Client {
         });
         tasks.spawn_until_stop("mixer watch", inner.clone().watch(watch));
         tasks.spawn_until_stop("mixer leases", inner.clone().hold_leases(asks));
+        tasks.spawn_until_stop("mixer in flight", inner.clone().free_ended());
         tasks.spawn_until_stop("mixer shadow", inner.clone().send_samples(sampled));
         tasks.spawn_until_stop("mixer report", inner.clone().report(config.report_interval));
         Self { inner }
@@ -206,6 +218,7 @@ impl Client {
         let unused = self.inner.leases.drain(self.inner.clock.now());
         let rest = async {
             self.inner.give_back(unused).await;
+            self.inner.free_rest().await;
             self.inner.report_rest().await;
         };
         if self.inner.clock.within(deadline, rest).await.is_none() {
@@ -332,7 +345,10 @@ impl Inner {
         checked: Checked,
         asked: Instant,
     ) -> Answer {
-        let Checked { decided, grants } = checked;
+        let Checked {
+            mut decided,
+            grants,
+        } = checked;
         // The state may have changed since: what counts is what is announced now.
         if let Some(known) = &*self.known.load() {
             let place = known.place(at, destination);
@@ -349,12 +365,13 @@ impl Inner {
             let taken = taken || charge.shadow;
             self.leases.granted(charge, grant, taken, asked, now);
         }
-        self.enforce(
-            &decided.answer,
-            charges().filter(|(charge, _)| !charge.shadow),
-            now,
-        )
-        .unwrap_or(decided.answer)
+        let in_flight = self.in_flight(charges().filter(|_| taken), asked);
+        let enforced = charges().filter(|(charge, _)| !charge.shadow);
+        if let Some(denial) = self.enforce(&decided.answer, enforced, now) {
+            return denial;
+        }
+        decided.answer.in_flight = in_flight;
+        decided.answer
     }
 
     fn failed(&self, failure: Failure, open: bool) -> Answer {

@@ -206,7 +206,7 @@ impl Leases {
         let unused = || Ask {
             cost: 0,
             unused: grant.lease,
-            ..self.plain_ask(charge)
+            ..Ask::plain(charge)
         };
         // What nobody can hold goes back.
         let back = entered.unwrap_or_else(|| (taken && grant.lease > 0).then(unused));
@@ -294,19 +294,7 @@ impl Leases {
         self.with_counter(charge, now, |counter| {
             counter.ask_for(charge, self.ask_timeout, now)
         })
-        .unwrap_or_else(|| self.plain_ask(charge))
-    }
-
-    fn plain_ask(&self, charge: &Charge) -> Ask {
-        let (counter, tier) = (charge.counter.clone(), charge.tier.clone());
-        Ask {
-            counter,
-            tier,
-            cost: charge.cost,
-            lease: false,
-            per_second: 0.0,
-            unused: 0,
-        }
+        .unwrap_or_else(|| Ask::plain(charge))
     }
 
     fn enqueue(&self, ask: Ask) {
@@ -326,13 +314,14 @@ impl Leases {
         let hash = self.hash(&charge.counter);
         let mut shard = self.shard(hash);
         if let Some(counter) = find(&mut shard, hash, &charge.counter) {
+            counter.told(charge);
             return Some(act(counter));
         }
         if self.counters.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.counters.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let made = Counter::new(charge.counter.clone(), charge.tier.clone(), now);
+        let made = Counter::new(charge, now);
         let mut entry = shard.insert_unique(hash, made, |counter| self.hash(&counter.id));
         Some(act(entry.get_mut()))
     }

@@ -9,6 +9,7 @@ mod cache;
 mod call;
 mod client;
 mod config;
+mod in_flight;
 mod lease;
 mod place;
 mod report;
@@ -18,8 +19,9 @@ mod stats;
 mod wire;
 
 pub use answer::{Answer, Because, Body, Failure, HeaderOperation, Shadow, Verdict};
-pub use client::{Asking, Client};
+pub use client::{Asking, Client, NotCounted, Reservation};
 pub use config::Config;
+pub use in_flight::InFlight;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};
 pub use state::{At, Scope, State};
 pub use stats::Stats;

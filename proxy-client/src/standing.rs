@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wire::Charge;
-use crate::{Answer, Because, Failure, Verdict};
+use crate::{Answer, Because, Failure, InFlight, Verdict};
 
 /// Made once, so that an overload is not made worse by building its answers.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ fn blank() -> Answer {
         id: empty,
         cached: false,
         failure: None,
+        in_flight: InFlight::default(),
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) use decision::{Checked, Decided, check_response};
 #[cfg(test)]
 pub(crate) use denial::Denial;
 pub(crate) use quota::{
-    Ask, Charge, CounterId, Grant, OnError, Outcome, quota_request, quota_response,
+    Ask, Charge, CounterId, Grant, OnError, Outcome, commit_request, commit_response,
+    quota_request, quota_response, reservations,
 };
 pub(crate) use report::{AggregateRow, DecisionRow, RecordBatch, report_request};
 pub(crate) use watch::{Told, watch_response};

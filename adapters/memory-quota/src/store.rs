@@ -21,7 +21,7 @@ use crate::families::Families;
 use crate::shard::Shard;
 
 /// Locks that requests contend for.
-const SHARDS: usize = 64;
+const SHARDS: usize = 128;
 
 /// All counters; what survives a reload.
 #[derive(Debug)]
@@ -109,6 +109,19 @@ impl Store {
         }
         digest.finish()
     }
+}
+
+/// The shard of a key.
+///
+/// A table doubles when it is full, and is half empty then. Shards of one size would all double at the same time, and a key take
+/// half as much memory again after as on average. So they are of unlike sizes, from one to two: the shard at `u` of 0..1 has
+/// `2 / (2 - u)`. Then, whatever the number of keys, those that have doubled and those that have not make the same whole.
+fn shard_of(hash: u64) -> usize {
+    // The table within the shard uses the lowest and the highest seven bits.
+    let share = f64::from((hash >> 24) as u32) / (f64::from(u32::MAX) + 1.0);
+    // The shards up to `u` have this share of the keys: 1 - log2(2 - u).
+    let at = 2.0 - (1.0 - share).exp2();
+    ((at * SHARDS as f64) as usize).min(SHARDS - 1)
 }
 
 /// Whether a counter has nothing to remember.

@@ -45,6 +45,13 @@ async fn it_conforms() {
     conformance::run::<MemoryQuota>(&Example::new(json!({"max_keys": 1000, "full": "deny"}))).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_tasks_get_exactly_the_limits_of_a_thousand_keys() {
+    let (env, _hand) = conformance::manual_env("store");
+    let handler = Arc::new(build(json!({}), &env));
+    conformance::quota::is_exact_among_many(&handler, &env.tasks).await;
+}
+
 #[tokio::test]
 async fn counters_survive_a_reload() {
     let (env, _hand) = conformance::manual_env("store");

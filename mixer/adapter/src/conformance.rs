@@ -111,6 +111,10 @@ pub async fn run_built(kind: &str, built: &Built, example: &Example) {
         };
         let handler = Arc::new(build(built, example, &env));
         quota::run(&handler, &env.tasks, || hand.advance(quota::WINDOW * 2)).await;
+        quota::tells_when(&handler, quota::WINDOW, true, async |span| {
+            hand.advance(span)
+        })
+        .await;
     }
 }
 

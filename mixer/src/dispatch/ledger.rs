@@ -139,6 +139,16 @@ impl Ledger {
         }
     }
 
+    /// Whether anybody holds tokens of the counter, which may come back any moment.
+    pub(crate) fn is_held(&self, counter: Counter, now: Instant) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let leases = held.counters.get(&counter.0);
+        leases.is_some_and(|leases| {
+            let live = |lease: &Lease| lease.tokens > 0 && lease.until + GRACE > now;
+            leases.iter().any(live)
+        })
+    }
+
     /// `client` gives back `tokens`; how many of them it really held.
     pub(crate) fn give_back(
         &self,
@@ -245,6 +255,7 @@ mod tests {
         assert_eq!((size("a", second(0)), size("b", second(0))), (200, 100));
         ledger.grant(counter, "b", 100, second(1), second(0));
         assert_eq!((size("a", second(0)), size("c", second(0))), (100, 66));
+        assert!(ledger.is_held(counter, second(1)));
         assert_eq!(ledger.give_back(counter, "b", 100, second(1)).tokens, 100);
         assert_eq!(size("a", second(1)), 200, "who gave all back holds none");
         assert_eq!(size("c", second(3)), 200);

@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod client;
+mod leases;
 mod mesh;
 mod reload;
 mod report;

@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value, standard};
-use mixer_client::{Answer, At, Failure, StandardSample, TraceContext, Verdict};
+use mixer_client::{Answer, At, Failure, InFlight, StandardSample, TraceContext, Verdict};
 use mixer_documents::Service;
 use mixer_runtime::Instant;
 
@@ -81,6 +81,8 @@ pub(crate) struct Exchange {
     /// `Scope::standard_metrics`.
     pub(crate) standard: bool,
     pub(crate) record: Option<Box<Record>>,
+    /// What it holds of limits of how many at once; freed with it.
+    pub(crate) in_flight: InFlight,
 }
 
 /// What a record needs beyond the standard metrics; only kept when a record was asked for.
@@ -119,6 +121,7 @@ impl Exchange {
             response_bytes: 0,
             standard: true,
             record: None,
+            in_flight: InFlight::default(),
         }
     }
 

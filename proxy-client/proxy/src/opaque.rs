@@ -58,6 +58,7 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
                 answer: &answer,
             });
         }
+        exchange.in_flight = answer.in_flight.clone();
         if answer.verdict == Verdict::Deny {
             exchange.flag = Reply::denied(&answer).flag;
             return;

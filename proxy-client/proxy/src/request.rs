@@ -173,6 +173,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
             answer,
         });
     }
+    if let Some(answer) = &answer {
+        exchange.in_flight = answer.in_flight.clone();
+    }
     if let Some(record) = &mut exchange.record {
         record.answer.clone_from(&answer);
     }

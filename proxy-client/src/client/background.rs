@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::Inner;
 use crate::call;
+use crate::in_flight::Ended;
 use crate::lease::{SWEEP, Waiting};
 use crate::place::Known;
 use crate::report::Step;
@@ -141,6 +142,40 @@ impl Inner {
             }
             _ => self.leases.unanswered(&ask),
         }
+    }
+
+    /// Frees what requests held that are over: one call at a time, with all that ended since the one before.
+    pub(super) async fn free_ended(self: Arc<Self>) {
+        let freeing = async {
+            let mut to_free = self.to_free.lock().await;
+            loop {
+                let ended = to_free.recv_many(MOST_GIVEN).await;
+                if ended.is_empty() {
+                    return;
+                }
+                self.free(ended).await;
+            }
+        };
+        self.until_closing(freeing).await;
+    }
+
+    /// Frees what is left to free.
+    pub(super) async fn free_rest(&self) {
+        let mut to_free = self.to_free.lock().await;
+        loop {
+            let next = std::iter::from_fn(|| to_free.try_recv());
+            let ended: Vec<Ended> = next.take(MOST_GIVEN).collect();
+            if ended.is_empty() {
+                return;
+            }
+            self.free(ended).await;
+        }
+    }
+
+    async fn free(&self, ended: Vec<Ended>) {
+        let (delay, now) = (self.calls.total_timeout(), self.clock.now());
+        let asks = ended.into_iter().map(|ended| ended.ask(delay, now));
+        self.give_back(asks.collect()).await;
     }
 
     /// Gives tokens back. If that fails they are lost until their lease ends: they may have been counted.

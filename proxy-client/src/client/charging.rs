@@ -8,7 +8,7 @@ use crate::cache::Entry;
 use crate::lease::{Bill, ShadowCharge};
 use crate::stats::Counters;
 use crate::wire::{self, Ask, Charge, Grant, OnError, Outcome};
-use crate::{Answer, Because, Failure, Shadow, Verdict, call, standing};
+use crate::{Answer, Because, Failure, InFlight, Shadow, Verdict, call, standing};
 
 /// What became of charges that had to be asked for.
 pub(super) enum Paid {
@@ -42,6 +42,7 @@ impl Inner {
         let answered = self.ask_quota(&asks, until).await;
         let now = self.clock.now();
         let charges = bill.missing.iter().map(|(at, _)| &entry.charges[*at]);
+        let mut in_flight = InFlight::default();
         let denial = match answered {
             Err(failure) => {
                 asks.iter().for_each(|ask| self.leases.unanswered(ask));
@@ -58,16 +59,29 @@ impl Inner {
                     self.leases.put_back(bill, &entry.charges);
                     return Paid::OutOfDate;
                 }
+                in_flight = self.in_flight(charges.clone().zip(&grants).filter(|_| taken), sent);
                 self.enforce(&entry.answer, charges.zip(&grants), now)
             }
         };
         match denial {
-            None => Paid::Answered(self.passes(entry, now)),
+            None => Paid::Answered(Answer {
+                in_flight,
+                ..self.passes(entry, now)
+            }),
             Some(denial) => {
                 self.leases.put_back(bill, &entry.charges);
                 Paid::Answered(denial)
             }
         }
+    }
+
+    /// What of `charges`, asked for at `sent` and taken, is to be freed.
+    pub(super) fn in_flight<'a>(
+        &self,
+        charges: impl Iterator<Item = (&'a Charge, &'a Grant)>,
+        sent: Instant,
+    ) -> InFlight {
+        InFlight::of(charges, sent, &self.clock, &self.ended)
     }
 
     /// The denial that follows from grants of enforced charges, if one does.

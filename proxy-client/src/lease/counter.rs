@@ -31,6 +31,8 @@ pub(super) enum Taken {
 pub(super) struct Counter {
     pub(super) id: CounterId,
     tier: Arc<str>,
+    /// A refusal holds until it says.
+    remembers: bool,
     /// To spend; the oldest first.
     lots: VecDeque<Lot>,
     /// Not to spend: what refills brought beyond one lease.
@@ -67,10 +69,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOST_LOTS: usize = 8;
 
 impl Counter {
-    pub(super) fn new(id: CounterId, tier: Arc<str>, now: Instant) -> Self {
+    pub(super) fn new(charge: &Charge, now: Instant) -> Self {
         Self {
-            id,
-            tier,
+            id: charge.counter.clone(),
+            tier: charge.tier.clone(),
+            remembers: charge.remembers_refusals(),
             lots: VecDeque::new(),
             surplus: None,
             lease: 0,
@@ -86,10 +89,15 @@ impl Counter {
         }
     }
 
-    pub(super) fn take(&mut self, charge: &Charge, now: Instant) -> Taken {
+    /// What the newest charge says of the counter.
+    pub(super) fn told(&mut self, charge: &Charge) {
         if self.tier != charge.tier {
             self.tier = charge.tier.clone();
         }
+        self.remembers = charge.remembers_refusals();
+    }
+
+    pub(super) fn take(&mut self, charge: &Charge, now: Instant) -> Taken {
         self.expire(now);
         // A cost of nothing is a peek: whoever holds tokens knows that the limit is not reached.
         if self.tokens() >= charge.cost.max(1) {
@@ -201,6 +209,7 @@ impl Counter {
                     self.lease = 0;
                 }
             }
+            Outcome::Refused if !self.remembers => {}
             Outcome::Refused => {
                 let for_ever = grant.retry_after.is_none();
                 let until = now + grant.retry_after.unwrap_or(SECOND);
@@ -298,6 +307,8 @@ impl Counter {
             lease,
             per_second: self.rate(now),
             unused,
+            freed: None,
+            reserve: false,
         }
     }
 

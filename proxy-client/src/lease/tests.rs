@@ -33,6 +33,8 @@ fn charge(quota: &str, cost: u64) -> Charge {
             headers: [].into(),
             body: None,
         },
+        hold: None,
+        counts_denied: false,
     }
 }
 

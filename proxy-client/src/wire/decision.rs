@@ -16,7 +16,7 @@ use super::denial::{body, denial, header, location};
 use super::quota::{Charge, Grant, charge, grants};
 use super::{WireError, each, span};
 use crate::cache::Reference;
-use crate::{Answer, Because, Shadow, Verdict};
+use crate::{Answer, Because, InFlight, Shadow, Verdict};
 
 /// What Mixer answered to Check.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ fn decided(decision: v1::Decision) -> Result<Decided, WireError> {
             id: decision.id.into(),
             cached: false,
             failure: None,
+            in_flight: InFlight::default(),
         },
         revision: decision.revision.into(),
         charges: charges

@@ -44,6 +44,17 @@ pub(crate) struct Charge {
     pub(crate) shadow: bool,
     /// What the caller is told when it is refused.
     pub(crate) refusal: Denial,
+    /// It is freed when the request is over, unless so much time has passed.
+    pub(crate) hold: Option<Duration>,
+    /// A refused request counts.
+    pub(crate) counts_denied: bool,
+}
+
+impl Charge {
+    /// Whether a refusal holds until it says: not where others free what is in flight, or each request must be counted.
+    pub(crate) fn remembers_refusals(&self) -> bool {
+        self.hold.is_none() && !self.counts_denied
+    }
 }
 
 /// What happens when a charge cannot be counted.
@@ -85,6 +96,34 @@ pub(crate) struct Ask {
     pub(crate) lease: bool,
     pub(crate) per_second: f64,
     pub(crate) unused: u64,
+    /// The cost is freed, not taken, and was taken so long ago or less.
+    pub(crate) freed: Option<Duration>,
+    /// The cost is an estimate, to be committed.
+    pub(crate) reserve: bool,
+}
+
+impl Ask {
+    /// The plain cost of a charge.
+    pub(crate) fn plain(charge: &Charge) -> Self {
+        Self {
+            counter: charge.counter.clone(),
+            tier: charge.tier.clone(),
+            cost: charge.cost,
+            lease: false,
+            per_second: 0.0,
+            unused: 0,
+            freed: None,
+            reserve: false,
+        }
+    }
+
+    /// What a charge took, to be freed.
+    pub(crate) fn free(charge: &Charge) -> Self {
+        Self {
+            freed: Some(Duration::ZERO),
+            ..Self::plain(charge)
+        }
+    }
 }
 
 /// A QuotaRequest.
@@ -97,10 +136,18 @@ pub(crate) fn quota_request(client: &str, dedup_id: &str, asks: &[Ask]) -> Bytes
             w.string(1, &ask.counter.quota);
             ask.counter.key.iter().for_each(|value| w.string(2, value));
             w.string(3, &ask.tier);
-            w.int(4, i64::try_from(ask.cost).unwrap_or(i64::MAX));
+            let cost = i64::try_from(ask.cost).unwrap_or(i64::MAX);
+            w.int(4, if ask.freed.is_some() { -cost } else { cost });
             w.bool(5, ask.lease);
             w.double(6, ask.per_second);
             w.uint(7, ask.unused);
+            w.bool(8, ask.reserve);
+            if let Some(age) = ask.freed {
+                w.message(9, |w| {
+                    w.sint(1, i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+                    w.uint(2, age.subsec_nanos().into());
+                });
+            }
         });
     }
     writer.finish()
@@ -112,6 +159,31 @@ pub(crate) fn quota_response(
     asks: usize,
 ) -> Result<Vec<Grant>, WireError> {
     grants(response.grants, asks)
+}
+
+/// A QuotaRequest that settles one reservation.
+pub(crate) fn commit_request(client: &str, reservation: &str, actual: u64) -> Bytes {
+    let mut writer = Writer::with_capacity(64 + client.len() + reservation.len());
+    writer.string(1, client);
+    writer.message(4, |w| {
+        w.string(1, reservation);
+        w.uint(2, actual);
+    });
+    writer.finish()
+}
+
+/// What became of it.
+pub(crate) fn commit_response(response: v1::QuotaResponse) -> Result<Grant, WireError> {
+    let mut commits = grants(response.commits, 1).map_err(|error| error.inside("commits"))?;
+    Ok(commits.remove(0))
+}
+
+/// The reservations of a response, one for each ask, and how long they are good; none if none was asked for.
+pub(crate) fn reservations(response: &mut v1::QuotaResponse) -> (Vec<String>, Duration) {
+    let reserved_for = response.reserved_for.take();
+    let valid_for = reserved_for.and_then(|time| span("reserved_for", time).ok());
+    let reservations = std::mem::take(&mut response.reservations);
+    (reservations, valid_for.unwrap_or_default())
 }
 
 pub(super) fn grants(grants: Vec<v1::Grant>, asks: usize) -> Result<Vec<Grant>, WireError> {
@@ -201,6 +273,8 @@ pub(super) fn charge(charge: v1::Charge) -> Result<Charge, WireError> {
         sentence,
         shadow: charge.shadow,
         refusal,
+        hold: charge.hold.map(|time| span("hold", time)).transpose()?,
+        counts_denied: charge.counts_denied,
     })
 }
 
@@ -220,17 +294,23 @@ mod tests {
             lease: true,
             per_second: 12.5,
             unused: 4,
+            freed: Some(Duration::from_millis(1500)),
+            reserve: true,
         };
         let read = v1::QuotaRequest::decode(quota_request("proxy-1", "d-1", &[ask])).unwrap();
         let expected = v1::Ask {
             quota: "orders".into(),
             key: vec!["alice".into()],
             tier: "pro".into(),
-            cost: 3,
+            cost: -3,
             lease: true,
             per_second: 12.5,
             unused: 4,
-            ..Default::default()
+            reserve: true,
+            age: Some(v1::Time {
+                seconds: 1,
+                nanos: 500_000_000,
+            }),
         };
         assert_eq!(
             read,

@@ -4,6 +4,7 @@
 
 mod check;
 mod failure;
+mod in_flight;
 mod lease;
 mod report;
 mod server;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mixer_adapter::{Ask, Grant, Outcome, Over};
 use mixer_runtime::{Clock, Instant};
 
-use super::{Bounds, SHARDS, Store, idle};
+use super::{Bounds, Store, idle, shard_of};
 use crate::config::Full;
 use crate::counter::{Counter, Refusal, Terms};
 use crate::families::Family;
@@ -110,8 +110,7 @@ impl Asked {
     }
 
     fn shard(&self) -> usize {
-        // The table within the shard uses the lowest and the highest seven bits.
-        (self.hash >> 32) as usize % SHARDS
+        shard_of(self.hash)
     }
 
     /// Tokens it must get.

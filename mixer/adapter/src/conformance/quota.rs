@@ -1,4 +1,11 @@
-//! What every adapter that counts must hold to, for both algorithms.
+//! What every adapter that counts must hold to, for every algorithm.
+//!
+//! [`run`] needs no time to pass; [`tells_when`] does. [`is_exact_among_many`] is heavy, for stores that are fast.
+
+mod over;
+mod time;
+
+pub use time::tells_when;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +20,9 @@ pub const WINDOW: Duration = Duration::from_secs(600);
 
 const AMOUNT: u64 = 20;
 
+/// When a window of the calendar began.
+const START: i64 = 1_767_225_600;
+
 /// One call.
 struct Call<'a> {
     handler: &'a Handler,
@@ -25,18 +35,7 @@ struct Call<'a> {
 /// # Panics
 /// When something does not hold.
 pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()) {
-    let calendar = CalendarWindow {
-        number: 1_767_225_600,
-        ends_in: WINDOW,
-    };
-    let fixed = |calendar| Algorithm::FixedWindow { calendar };
-    for algorithm in [
-        Algorithm::SlidingWindow,
-        Algorithm::Gcra { burst: AMOUNT },
-        fixed(None),
-        fixed(Some(calendar)),
-        Algorithm::Concurrency { hold: WINDOW },
-    ] {
+    for algorithm in algorithms(AMOUNT) {
         let call = Call { handler, algorithm };
         call.takes_up_to_the_limit("limit").await;
         call.gives_back("give back").await;
@@ -46,6 +45,9 @@ pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()
         call.takes_extra_as_far_as_there_is("extra").await;
         call.refuses_what_can_never_be("never").await;
         call.counts_keys_apart("keys").await;
+        call.counts_what_it_refuses("count").await;
+        call.takes_what_is_owed("owe").await;
+        call.gives_nothing_back_that_is_forgotten("late").await;
         call.is_exact_under_concurrency(handler, tasks).await;
         forget();
         let call = call.later();
@@ -53,6 +55,73 @@ pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()
         call.keeps_count_when_the_limit_changes("change").await;
         forget();
     }
+    let algorithm = Algorithm::SlidingWindow;
+    over::follows_the_calendar(&Call { handler, algorithm }).await;
+    forget();
+}
+
+/// Checks that 64 tasks that each ask a thousand counters with a limit of ten get ten of each, for every algorithm. No time may
+/// pass, or by far less than the window.
+///
+/// # Panics
+/// When something does not hold.
+pub async fn is_exact_among_many(handler: &Arc<Handler>, tasks: &Tasks) {
+    const TASKS: usize = 64;
+    const KEYS: usize = 1_000;
+    const LIMIT: u64 = 10;
+    for algorithm in algorithms(LIMIT) {
+        let granted = Arc::new(AtomicU64::new(0));
+        let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
+        for task in 0..TASKS {
+            let (handler, granted, done) = (handler.clone(), granted.clone(), done.clone());
+            tasks.spawn("quota conformance", async move {
+                let call = Call {
+                    handler: &handler,
+                    algorithm,
+                };
+                for at in 0..KEYS {
+                    // Each task in an order of its own.
+                    let key = [((at * (2 * task + 1) + task) % KEYS).to_string()];
+                    let limit = Limit {
+                        amount: LIMIT,
+                        window: WINDOW,
+                    };
+                    let ask = Ask {
+                        limit,
+                        ..call.ask("many", &key, 1)
+                    };
+                    let is_granted = call.one(ask).await.outcome == Outcome::Granted;
+                    granted.fetch_add(is_granted.into(), Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+                drop(done);
+            });
+        }
+        drop(done);
+        while all_done.recv().await.is_some() {}
+        let granted = granted.load(Ordering::SeqCst);
+        assert_eq!(
+            granted,
+            KEYS as u64 * LIMIT,
+            "{algorithm:?}: each counter must grant its limit, no more and no less"
+        );
+    }
+}
+
+/// All algorithms; of the calendar, the window that begins with [`START`].
+fn algorithms(burst: u64) -> [Algorithm; 5] {
+    let calendar = CalendarWindow {
+        number: START,
+        ends_in: WINDOW,
+    };
+    let fixed = |calendar| Algorithm::FixedWindow { calendar };
+    [
+        Algorithm::SlidingWindow,
+        Algorithm::Gcra { burst },
+        fixed(None),
+        fixed(Some(calendar)),
+        Algorithm::Concurrency { hold: WINDOW },
+    ]
 }
 
 impl<'h> Call<'h> {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mixer_adapter::{Ask, CalendarWindow, Outcome as Granted, Over};
+use mixer_adapter::{Ask, CalendarWindow, Grant, Outcome as Granted, Over};
 use mixer_documents::{Algorithm, Denied, Limit, Quota, QuotaOnError};
 use mixer_runtime::Instant;
 
@@ -158,7 +158,7 @@ impl Spending<'_> {
                         },
                         lease: if refused { 0 } else { grant.extra },
                         lease_for: Duration::ZERO,
-                        retry_after: grant.retry_after,
+                        retry_after: self.retry_after(&wants[*at], &grant),
                         remaining: grant.remaining,
                     };
                 }
@@ -244,6 +244,15 @@ impl Spending<'_> {
             }
             _ => 0,
         }
+    }
+
+    /// When a refused cost may be granted: within a second where somebody holds tokens that may come back.
+    fn retry_after(&self, want: &Want<'_>, grant: &Grant) -> Option<Duration> {
+        let Dispatcher { clock, ledger, .. } = self.dispatcher;
+        let told = grant.retry_after?;
+        let counter = ledger.counter(&want.quota.id, want.key);
+        let comes_back = told > LEASE_FOR && ledger.is_held(counter, clock.now());
+        Some(if comes_back { LEASE_FOR } else { told })
     }
 
     pub(super) fn ask<'w>(&self, want: &Want<'w>, extra: u64) -> Ask<'w> {
