@@ -76,7 +76,7 @@ async fn when_a_node_of_a_redis_cluster_dies_nothing_stays_taken_and_it_comes_ba
         let set = node.ask(&["config", "set", "cluster-require-full-coverage", "no"]);
         assert_eq!(set.as_deref(), Some("OK"));
     }
-    let (handler, _env) = connected(config(&cluster, 1)).await;
+    let (handler, _env) = connected_in_time(config(&cluster, 1)).await;
     let on = |node: usize, cluster: &RedisCluster| {
         let slots = [0..5461u32, 5461..10_923, 10_923..16_384];
         (0..100)

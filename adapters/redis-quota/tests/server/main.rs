@@ -9,6 +9,7 @@ mod sentinel;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mixer_adapter::conformance;
@@ -19,9 +20,17 @@ use serde_json::Value;
 
 const WINDOW: Duration = Duration::from_secs(86_400);
 
-/// A handler of that configuration whose connections are there.
+/// A connected handler on a clock that stands still: no call's time is up, however busy the machine.
 async fn connected(config: Value) -> (Arc<Handler>, Env) {
-    let env = conformance::env("store");
+    connected_on(conformance::manual_env("store").0, config).await
+}
+
+/// A connected handler on the system's clock, for what needs connections to be looked after.
+async fn connected_in_time(config: Value) -> (Arc<Handler>, Env) {
+    connected_on(conformance::env("store"), config).await
+}
+
+async fn connected_on(env: Env, config: Value) -> (Arc<Handler>, Env) {
     let handler = started(config, &env);
     wait::until("the store is connected", async || {
         handler.allocate(&[ask("ready", &[], 0)], "").await.ok()
@@ -56,6 +65,12 @@ fn ask<'a>(quota: &'a str, key: &'a [String], cost: i64) -> Ask<'a> {
     }
 }
 
+/// The grant, as soon as there is one. Under an id, so that a call whose time was up has not taken beside it.
 async fn one(handler: &Handler, ask: Ask<'_>) -> Grant {
-    handler.allocate(&[ask], "").await.unwrap().remove(0)
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("one {}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let answered = wait::until("an answer", async || {
+        handler.allocate(std::slice::from_ref(&ask), &id).await.ok()
+    });
+    answered.await.remove(0)
 }

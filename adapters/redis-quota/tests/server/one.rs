@@ -2,6 +2,7 @@
 
 use mixer_adapter::conformance::{self, Example};
 use mixer_adapter::{Exposition, Format, Outcome};
+use mixer_runtime::Clock;
 use mixer_tests::servers::Redis;
 use mixer_tests::wait;
 use serde_json::json;
@@ -19,6 +20,9 @@ async fn it_conforms_over_redis() {
         redis.ask(&["flushall"]).unwrap();
     })
     .await;
+    let (window, clock) = (Duration::from_secs(2), Clock::system());
+    let pass = async |span| clock.sleep(span).await;
+    conformance::quota::tells_when(&handler, window, false, pass).await;
 }
 
 #[tokio::test]
@@ -70,7 +74,7 @@ async fn keys_expire_and_a_redis_that_forgot_its_scripts_is_given_them_again() {
 #[ignore = "needs redis"]
 async fn without_redis_it_is_unavailable_at_once_and_recovers_by_itself() {
     let mut redis = Redis::start().await;
-    let (handler, _env) = connected(json!({"url": redis.url()})).await;
+    let (handler, _env) = connected_in_time(json!({"url": redis.url()})).await;
     one(&handler, ask("p/q", &[], 4)).await;
     redis.kill();
     let why = wait::until("the loss is noticed", async || {
@@ -109,7 +113,7 @@ async fn without_redis_it_is_unavailable_at_once_and_recovers_by_itself() {
 #[ignore = "needs redis"]
 async fn a_redis_that_refuses_to_write_makes_it_unavailable_and_not_a_refusal() {
     let redis = Redis::start().await;
-    let (handler, _env) = connected(json!({"url": redis.url()})).await;
+    let (handler, _env) = connected_in_time(json!({"url": redis.url()})).await;
     redis.ask(&["config", "set", "maxmemory", "1"]).unwrap();
     assert!(
         handler

@@ -11,7 +11,7 @@ async fn after_a_failover_the_redis_that_is_master_then_is_asked() {
     let mut watched = RedisWatched::start().await;
     let addresses: Vec<String> = watched.sentinels.iter().map(|node| node.url()).collect();
     let config = json!({"sentinel": {"addresses": addresses, "master": "mixer"}});
-    let (handler, _env) = connected(config).await;
+    let (handler, _env) = connected_in_time(config).await;
     assert_eq!(one(&handler, ask("p/q", &[], 4)).await.remaining, 6);
     wait::until("the replica has it", async || {
         let keys = watched.servers[1].ask(&["dbsize"])?;
