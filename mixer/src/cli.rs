@@ -15,6 +15,7 @@ mod diff;
 mod eval;
 mod explain;
 mod facts;
+mod fmt;
 mod judge;
 mod loaded;
 mod output;
@@ -23,6 +24,7 @@ mod record;
 mod repl;
 mod replay;
 mod request;
+mod schema;
 mod serve;
 mod test;
 mod validate;
@@ -53,6 +55,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Validate(validate::Args),
+    Fmt(fmt::Args),
+    Schema(schema::Args),
     Test(test::Args),
     Can(can::Args),
     Explain(explain::Args),
@@ -83,6 +87,8 @@ pub fn run() -> ExitCode {
     };
     match cli.verb {
         Verb::Validate(args) => validate::run(args),
+        Verb::Fmt(args) => fmt::run(args),
+        Verb::Schema(args) => schema::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Can(args) => can::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -107,13 +107,10 @@ impl Dispatcher {
             let Some(inputs) = contained(|| deciding.inputs()) else {
                 return Decided::broken(self.broken(revision));
             };
-            ask::ask(
-                &self.snapshot,
-                &deciding.pending,
-                inputs,
-                ask::patience(left),
-            )
-            .await
+            let within = ask::patience(left);
+            let asking = ask::ask(&self.snapshot, &deciding.pending, inputs, within);
+            // Few decisions ask; those that do not must not carry the room for it.
+            Box::pin(asking).await
         };
         let finish = || {
             let settled = match first {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mixer_adapter::Registry;
-use mixer_documents::{Diagnostics, Severity, Sources, Watcher};
+use mixer_documents::{Code, Diagnostic, Diagnostics, Sources, Watcher};
 use mixer_runtime::Tasks;
 use tokio::sync::{oneshot, watch};
 
@@ -120,13 +120,10 @@ impl Live {
             Ok(Ok(snapshot)) => self.replace(snapshot),
             Ok(Err(problems)) => self.refuse(problems),
             Err(panic) => self.refuse(Diagnostics {
-                list: vec![mixer_documents::Diagnostic {
-                    severity: Severity::Error,
-                    message: format!("internal error while the documents were built: {panic}"),
-                    span: None,
-                    label: None,
-                    help: Vec::new(),
-                }],
+                list: vec![Diagnostic::directory(
+                    Code::Internal,
+                    format!("internal error while the documents were built: {panic}"),
+                )],
                 ..Diagnostics::default()
             }),
         }

@@ -81,7 +81,8 @@ impl Snapshot {
         registry: &Registry,
         surroundings: &Surroundings,
     ) -> Result<Self, Diagnostics> {
-        let mut set = mixer_documents::load(sources)?;
+        let configs = |adapters: &[_]| build::configs(adapters, registry, surroundings);
+        let mut set = mixer_documents::load_checking(sources, configs)?;
         set.warn_overdue(surroundings.clock.wall());
         Self::of(Arc::new(set), registry, surroundings)
     }

@@ -231,3 +231,198 @@ fn explain_says_what_was_read_and_what_is_decided() {
         "{stderr}"
     );
 }
+
+/// `validate` with `text` in a file, and more arguments.
+fn validate(text: &str, more: &[&str]) -> (i32, String, String) {
+    run("validate", documents(text).path(), more)
+}
+
+/// A warning and nothing else.
+const WARNS: &str =
+    "policy: p\nfor: always\nrules: [{ deny: writers, when: request.method == \"post\" }]\n";
+/// Two errors, one of them in an adapter's own configuration.
+const ERRS: &str = "policy: p\nfor: always\notherwize: deny\n---\nadapter: names\ntype: list\nconfig: { entrees: [a] }\n";
+
+#[test]
+fn problems_are_told_with_their_codes_and_warnings_may_be_findings() {
+    let (code, stdout, stderr) = validate(WARNS, &[]);
+    assert_eq!(
+        (code, &*stdout),
+        (0, "valid: 1 policy, 0 adapters, 0 services, 0 tests\n")
+    );
+    assert!(stderr.starts_with("warning[MX9102]: "), "{stderr}");
+    assert_eq!(validate(WARNS, &["--deny-warnings"]).0, 79);
+    assert_eq!(validate(GOOD, &["--deny-warnings"]).0, 0);
+    let (code, stdout, stderr) = validate(ERRS, &["--deny-warnings"]);
+    assert_eq!((code, &*stdout), (3, ""));
+    for says in [
+        "error[MX1004]: unknown key `otherwize`",
+        "error[MX5003]: adapter `names`: ",
+    ] {
+        assert!(stderr.contains(says), "no {says} in\n{stderr}");
+    }
+}
+
+#[test]
+fn other_forms_are_data_on_standard_output() {
+    let json = |form: &str| -> serde_json::Value {
+        let (code, stdout, stderr) = validate(ERRS, &["-o", form]);
+        assert_eq!((code, &*stderr), (3, ""));
+        serde_json::from_str(&stdout).unwrap()
+    };
+    let problems = &json("json")["problems"];
+    assert_eq!(
+        (&problems[0]["code"], &problems[0]["line"]),
+        (&"MX1004".into(), &3.into())
+    );
+    assert_eq!(
+        (&problems[1]["code"], &problems[1]["line"]),
+        (&"MX5003".into(), &7.into())
+    );
+    let results = &json("sarif")["runs"][0]["results"];
+    assert_eq!(results.as_array().unwrap().len(), 2);
+    let (code, stdout, _) = validate(ERRS, &["-o", "github"]);
+    assert_eq!(
+        (code, stdout.matches("::error file=").count()),
+        (3, 2),
+        "{stdout}"
+    );
+    let (code, stdout, _) = validate(GOOD, &["-o", "json"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&stdout).unwrap()["errors"],
+        0
+    );
+}
+
+#[test]
+fn a_code_is_explained_without_documents() {
+    let explain = |code: &str| mixer(&["validate", "--explain", code]);
+    let known = explain("mx2011");
+    assert_eq!(known.status.code(), Some(0));
+    let text = String::from_utf8(known.stdout).unwrap();
+    assert!(
+        text.starts_with("MX2011: A deny rule reads a key that may be absent\n")
+            && text.contains("orValue"),
+        "{text}"
+    );
+    assert_eq!(explain("MX9999").status.code(), Some(64));
+    assert_eq!(mixer(&["validate"]).status.code(), Some(64));
+}
+
+#[test]
+fn what_is_mechanical_is_fixed_in_the_files() {
+    let directory = documents(&format!("# Kept.\n{ERRS}"));
+    let (code, stdout, stderr) = run("validate", directory.path(), &["--fix"]);
+    assert_eq!((code, &*stdout), (3, ""), "the adapter's problem is left");
+    assert!(
+        stderr.contains("policies.yaml:4:1: MX1004: otherwize -> otherwise"),
+        "{stderr}"
+    );
+    let text = std::fs::read_to_string(directory.path().join("policies.yaml")).unwrap();
+    assert_eq!(
+        text,
+        format!("# Kept.\n{}", ERRS.replace("otherwize", "otherwise"))
+    );
+    let directory = documents(WARNS);
+    let (code, stdout, _) = run(
+        "validate",
+        directory.path(),
+        &["--fix", "--deny-warnings", "-o", "json"],
+    );
+    assert_eq!(code, 0);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&stdout).unwrap()["warnings"],
+        0
+    );
+    let text = std::fs::read_to_string(directory.path().join("policies.yaml")).unwrap();
+    assert!(text.contains("\"POST\""), "{text}");
+}
+
+#[test]
+fn files_are_laid_out_or_only_named() {
+    let wrong = "policy: p  \notherwise: deny\nfor: always  # all\n";
+    let directory = documents(wrong);
+    let file = directory.path().join("policies.yaml");
+    let (code, stdout, _) = run("fmt", directory.path(), &["--check"]);
+    assert_eq!((code, stdout.lines().count()), (79, 1), "{stdout}");
+    assert!(stdout.trim_end().ends_with("policies.yaml"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), wrong);
+    assert_eq!(run("fmt", directory.path(), &[]).0, 0);
+    let right = "policy: p\nfor: always  # all\notherwise: deny\n";
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), right);
+    assert_eq!(
+        run("fmt", directory.path(), &["--check"]),
+        (0, String::new(), String::new())
+    );
+    assert_eq!(run("fmt", documents(ERRS).path(), &[]).0, 3);
+}
+
+/// The documents of the pages that only adapters refuse: the library loads them, a Mixer does not.
+#[test]
+fn pages_of_codes_show_what_adapters_refuse_too() {
+    for code in mixer_documents::Code::ALL {
+        let page = code.explanation();
+        let example = |which: &str| {
+            let (_, text) = page.split_once(&format!("{which}:\n\n```yaml\n"))?;
+            text.split_once("```").map(|(text, _)| text)
+        };
+        if !code.id().starts_with("MX5") && code.id() != "MX6305" {
+            continue;
+        }
+        let (Some(wrong), Some(right)) = (example("Wrong"), example("Right")) else {
+            panic!("{code} shows nothing");
+        };
+        let (exit, stdout, _) = validate(wrong, &["-o", "json"]);
+        assert!(exit == 3 && stdout.contains(code.id()), "{code}: {stdout}");
+        let (exit, stdout, _) = validate(right, &["-o", "json", "--deny-warnings"]);
+        assert_eq!(exit, 0, "{code}: {stdout}");
+    }
+}
+
+#[test]
+fn the_examples_of_this_repository_are_clean_and_laid_out() {
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    for entry in std::fs::read_dir(policies).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let (code, stdout, _) = run("validate", &path, &["--deny-warnings", "-o", "github"]);
+            assert_eq!((code, &*stdout), (0, ""), "{}", path.display());
+            let (code, stdout, _) = run("fmt", &path, &["--check"]);
+            assert_eq!((code, &*stdout), (0, ""), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_the_configuration_of_every_adapter() {
+    let schema = |kind: &[&str]| {
+        let output = mixer(&[&["schema"], kind].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, text) = schema(&[]);
+    assert_eq!(code, Some(0));
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        all["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    for kind in mixer_adapters::builtin().types() {
+        let config = &all["$defs"][format!("{kind}_config")];
+        assert_eq!(config["additionalProperties"], false, "{kind}");
+    }
+    for reference in text.split("\"$ref\": \"").skip(1) {
+        let to = reference
+            .split('"')
+            .next()
+            .unwrap()
+            .strip_prefix('#')
+            .unwrap();
+        assert!(all.pointer(to).is_some(), "{to}");
+    }
+    assert_eq!(schema(&["policy"]).0, Some(0));
+    assert_eq!(schema(&["polcy"]).0, Some(64));
+}

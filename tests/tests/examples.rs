@@ -122,7 +122,7 @@ fn a_trial_that_should_have_ended_is_pointed_at_and_goes_on() {
     let said = exits(&mixer("validate", policy("2020-02-29").path()), 0);
     says(
         &said,
-        "warning: in shadow until 2020-02-29, which has passed\nhelp: enforce it (`mode: enforce`), or move the date",
+        "warning[MX3011]: in shadow until 2020-02-29, which has passed\nhelp: enforce it (`mode: enforce`), or move the date",
     );
     assert!(said.contains("a.yaml:6:12"), "{said}");
     let said = exits(&mixer("validate", policy("9999-12-31").path()), 0);

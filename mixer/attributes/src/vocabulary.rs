@@ -201,6 +201,7 @@ pub const SELECTORS: [AttributeId; 5] = [
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     custom: Vec<Attribute>,
+    computed: Vec<AttributeId>,
 }
 
 impl Vocabulary {
@@ -231,6 +232,16 @@ impl Vocabulary {
             meaning,
         });
         Some(id)
+    }
+
+    /// Notes that an attribute is computed from others: no request carries it.
+    pub fn compute(&mut self, id: AttributeId) {
+        self.computed.push(id);
+    }
+
+    /// Whether it is computed from others.
+    pub fn is_computed(&self, id: AttributeId) -> bool {
+        self.computed.contains(&id)
     }
 
     /// The attribute of that name.

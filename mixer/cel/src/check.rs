@@ -163,7 +163,16 @@ impl<'c> Checker<'c> {
             span: span.clone(),
             message: message.into(),
             help,
+            replacement: None,
         });
+        None
+    }
+
+    /// Says that the place of the last problem is to hold this text.
+    fn replace_by<T>(&mut self, replacement: Option<String>) -> Option<T> {
+        if let Some(last) = self.problems.last_mut() {
+            last.replacement = replacement;
+        }
         None
     }
 

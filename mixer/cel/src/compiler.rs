@@ -61,6 +61,7 @@ impl Compiler {
                 span: 0..source.len(),
                 message,
                 help: None,
+                replacement: None,
             }]);
         };
         let expect = Expect::Kind(Kind::from(attribute.kind));
@@ -205,5 +206,6 @@ fn unexpected(source: &str, kind: &Kind, wanted: &[Kind]) -> Problem {
         span: 0..source.len(),
         message: format!("this is {}, where {} is wanted", kind.a(), all.join(" or ")),
         help,
+        replacement: None,
     }
 }

@@ -15,6 +15,8 @@ pub struct Problem {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// The text to put in the place of the span, where nothing else can have been meant.
+    pub replacement: Option<String>,
 }
 
 impl Problem {

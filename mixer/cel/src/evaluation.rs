@@ -96,30 +96,33 @@ impl<'a> Evaluation<'a> {
 
     /// Everything read so far, each once and sorted, with whether the request has it. Keys found ambiguous count as present.
     pub fn referenced(&self) -> Vec<(Reference, bool)> {
-        let mut all: Vec<Reference> = Vec::new();
-        for (at, word) in self.seen.iter().chain(&self.seen_beyond).enumerate() {
+        let words = || self.seen.iter().chain(&self.seen_beyond);
+        let known: u32 = words().map(|word| word.count_ones()).sum();
+        let mut all: Vec<(Reference, bool)> = Vec::with_capacity(known as usize);
+        let mut add = |reference: Reference| {
+            let present = self.has(&reference);
+            all.push((reference, present));
+        };
+        for (at, word) in words().enumerate() {
             let mut rest = *word;
             while rest != 0 {
                 let bit = rest.trailing_zeros() as usize;
-                all.extend(self.references.list.get(64 * at + bit).cloned());
+                if let Some(reference) = self.references.list.get(64 * at + bit) {
+                    add(reference.clone());
+                }
                 rest &= rest - 1;
             }
         }
         for (attribute, others) in &self.others {
             let keys = others.keys.iter().map(|key| Some(Arc::from(&**key)));
             let whole = others.whole.then_some(None);
-            all.extend(keys.chain(whole).map(|key| Reference {
-                attribute: *attribute,
-                key,
-            }));
+            for key in keys.chain(whole) {
+                let attribute = *attribute;
+                add(Reference { attribute, key });
+            }
         }
-        all.sort();
-        all.into_iter()
-            .map(|reference| {
-                let present = self.has(&reference);
-                (reference, present)
-            })
-            .collect()
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
     }
 
     /// The variables read so far, each once, by their number; with the key where one was read off a map.

@@ -10,6 +10,7 @@
 mod budget;
 pub mod cases;
 mod check;
+mod clause;
 mod compare;
 mod compiler;
 mod error;
@@ -29,6 +30,7 @@ mod template;
 mod tree;
 mod val;
 
+pub use clause::{Clause, ClauseKind, Comparison, Constant, ConstantValue, Place};
 pub use compiler::{Compiler, Expect};
 pub use error::{EvalError, Problem, ProblemKind};
 pub use evaluation::Evaluation;

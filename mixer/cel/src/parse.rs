@@ -41,6 +41,9 @@ pub(crate) fn parse(parser: &mut Parser, source: &str) -> Result<Ast, Vec<Proble
             .of(ProblemKind::Limit),
         ]);
     }
+    if let Some(tree) = parser.remembered(source) {
+        return Ok(tree);
+    }
     let tokens = tokens::tokens(source).map_err(|problem| vec![problem])?;
     if tokens.is_empty() {
         return Err(vec![problem(whole, "the expression is empty".to_owned())]);
@@ -122,6 +125,7 @@ fn explain(source: &str, tokens: &[tokens::Token], errors: &ParseErrors) -> Prob
         span: token.span.clone(),
         message,
         help,
+        replacement: None,
     }
 }
 
@@ -143,5 +147,6 @@ fn problem(span: std::ops::Range<usize>, message: String) -> Problem {
         span,
         message,
         help: None,
+        replacement: None,
     }
 }

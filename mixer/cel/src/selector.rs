@@ -79,6 +79,11 @@ impl Selector {
         self.0.holds(bag, true)
     }
 
+    /// The values that `attribute` may have for this to select, when only these can be.
+    pub fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
+        self.0.only(attribute)
+    }
+
     /// What makes it select nothing whatever else is so. What is absent does, too.
     pub fn facts(&self) -> Vec<Fact> {
         self.0.facts()
@@ -117,6 +122,22 @@ impl Test {
             Test::Always => {}
             Test::All(tests) | Test::Any(tests) => tests.iter().for_each(|test| test.fields(visit)),
             Test::Compare(field, _) => visit(field),
+        }
+    }
+
+    fn only(&self, attribute: AttributeId) -> Option<Vec<&str>> {
+        match self {
+            Test::Compare(field, Comparison::In(texts))
+                if field.attribute == attribute && field.key.is_none() =>
+            {
+                Some(texts.iter().map(String::as_str).collect())
+            }
+            Test::All(tests) => tests.iter().find_map(|test| test.only(attribute)),
+            Test::Any(tests) => {
+                let all: Option<Vec<_>> = tests.iter().map(|test| test.only(attribute)).collect();
+                all.map(|all| all.concat())
+            }
+            Test::Always | Test::Compare(..) => None,
         }
     }
 
@@ -375,6 +396,7 @@ impl Reader<'_> {
             span: ast.whole.clone(),
             message: message.into(),
             help,
+            replacement: None,
         });
         None
     }

@@ -96,6 +96,7 @@ pub(crate) fn compile(
                 source.len()
             ),
             help: None,
+            replacement: None,
         }]);
     }
     let mut parts = Vec::new();
@@ -118,6 +119,7 @@ pub(crate) fn compile(
                 span: at..at + 1,
                 message: "`}` closes nothing".to_owned(),
                 help,
+                replacement: None,
             });
             at += 1;
             continue;
@@ -143,6 +145,7 @@ pub(crate) fn compile(
                     span: at..at + 1,
                     message: "`{` is never closed".to_owned(),
                     help: Some("`{{` is a brace in the text".to_owned()),
+                    replacement: None,
                 });
                 return Err(problems);
             }

@@ -56,7 +56,7 @@ const READS: &[(&str, &str, &str)] = &[
     (r#"m == "GET" || s"#, "m", "m? s?"),
     (r#"m == "PUT" || s"#, "m s", "m? s?"),
     (r#"i == "10.0.0.1" || s"#, "i? s", "i? s?"),
-    ("s && m == p && has(i)", "m p s", "i? m? p? s?"),
+    ("s && m == p && has(i)", "m p s", "i? m? s?"),
     ("!(s || has(i))", "s", "i? s?"),
     ("false && s", "", ""),
     ("true || s", "", ""),
@@ -153,7 +153,7 @@ fn what_is_read_is_referenced_and_nothing_else() {
             let name = short
                 .iter()
                 .find(|(short, _)| *short == word && before != '.');
-            match name.filter(|_| words.matches('"').count() % 2 == 0) {
+            match name.filter(|_| words.matches('"').count().is_multiple_of(2)) {
                 Some((_, id)) => words += &vocabulary.by_id(*id).unwrap().name,
                 None => words += word,
             }

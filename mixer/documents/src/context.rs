@@ -14,7 +14,7 @@ use crate::fields::Fields;
 use crate::scalar::{Unique, scalar};
 use crate::suggest::nearest;
 use crate::yaml::{FLOW, Node, Scalar, Value};
-use crate::{AdapterDocument, AskAdapter, Condition, Input, Sources, Span};
+use crate::{AdapterDocument, AskAdapter, Code, Condition, Input, Sources, Span};
 
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
@@ -96,9 +96,19 @@ impl Context<'_> {
                     condition.lines.iter().map(|(line, _)| line).collect();
                 for key in expression.unguarded_keys(&earlier) {
                     let place = line.locate(self.sources, key.span);
-                    self.problems
-                        .error(place, format!("`{}` may be absent, and a deny rule that cannot be decided denies", key.text))
-                        .help(format!("say what an absent one counts as: {}", key.optional))
+                    let fix = line.written(&key.optional);
+                    let error = self.problems.error(
+                        Code::UnguardedKey,
+                        place,
+                        format!(
+                            "`{}` may be absent, and a deny rule that cannot be decided denies",
+                            key.text
+                        ),
+                    );
+                    if let Some(text) = fix {
+                        error.fix(place, text);
+                    }
+                    error.help(format!("say what an absent one counts as: {}", key.optional))
                         .help("or give the rule `absent: match`, so that requests without it are denied on purpose");
                 }
             }
@@ -109,7 +119,7 @@ impl Context<'_> {
 
     fn empty_condition(&mut self, node: &Node, what: &str) -> Condition {
         self.problems
-            .error(node.span, format!("{what} is empty"))
+            .error(Code::Empty, node.span, format!("{what} is empty"))
             .help("unconditional is `when: always`, or no `when` at all");
         Condition::default()
     }
@@ -122,6 +132,7 @@ impl Context<'_> {
         }
         if ["otherwise", "default", "any"].contains(&sentence) {
             self.problems.error(
+                Code::ReservedSentence,
                 node.span,
                 format!("`{sentence}` has a meaning of its own in tests; write a sentence"),
             );
@@ -134,9 +145,11 @@ impl Context<'_> {
         let name = scalar(node, what, &mut self.problems)?.text.as_str();
         let found = self.adapter_names.get(name).copied();
         if found.is_none() && !self.incomplete {
-            let error = self
-                .problems
-                .error(node.span, format!("there is no adapter `{name}`"));
+            let error = self.problems.error(
+                Code::UnknownAdapter,
+                node.span,
+                format!("there is no adapter `{name}`"),
+            );
             match nearest(name, self.adapters.iter().map(|adapter| &*adapter.name)) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
                 None => error.help(format!("add a document `adapter: {name}`")),
@@ -174,6 +187,7 @@ impl Context<'_> {
             }
             Some((_, node)) => {
                 self.problems.error(
+                    Code::WrongShape,
                     node.span,
                     format!(
                         "`with` must be a map such as `{{ value: source.ip }}`, this is {}",
@@ -224,6 +238,7 @@ impl Context<'_> {
             };
             self.problems
                 .error(
+                    Code::InputsDiffer,
                     span,
                     format!(
                         "every rule that asks `{}` must give it the same inputs",
@@ -241,6 +256,7 @@ impl Context<'_> {
         {
             self.problems
                 .error(
+                    Code::InputsDiffer,
                     here.span,
                     format!(
                         "the input `{}` is {} here and {} elsewhere",
@@ -259,6 +275,7 @@ impl Context<'_> {
         if let Value::List(_) | Value::Map(_) = node.value {
             self.problems
                 .error(
+                    Code::WrongShape,
                     node.span,
                     format!("{what} must be a text, this is {}", node.what()),
                 )
@@ -267,13 +284,15 @@ impl Context<'_> {
         }
         let scalar = scalar(node, what, &mut self.problems)?;
         if scalar.text.trim().is_empty() {
-            self.problems.error(node.span, format!("{what} is empty"));
+            self.problems
+                .error(Code::Empty, node.span, format!("{what} is empty"));
             return None;
         }
         self.comment_trap(node, scalar);
         if node.flow && scalar.is_plain() && !balanced(&scalar.text) {
             self.problems
                 .error(
+                    Code::CutShort,
                     node.span,
                     format!("a comma or bracket has cut {what} short: quote the whole"),
                 )
@@ -292,7 +311,11 @@ impl Context<'_> {
                 ..node.span
             };
             self.problems
-                .warning(place, "` #` begins a comment: the text ends before it")
+                .warning(
+                    Code::CommentTrap,
+                    place,
+                    "` #` begins a comment: the text ends before it",
+                )
                 .help("quote the text if the rest belongs to it; before a comment, put two spaces");
         }
     }
@@ -300,9 +323,14 @@ impl Context<'_> {
     fn explain<T>(&mut self, node: &Node, found: Vec<Problem>) -> Option<T> {
         for problem in found {
             let place = node.locate(self.sources, problem.span);
-            let error = self.problems.error(place, problem.message);
+            let error =
+                self.problems
+                    .error(Code::of_expression(problem.kind), place, problem.message);
             if let Some(help) = problem.help {
                 error.help(help);
+            }
+            if let Some(text) = problem.replacement.and_then(|text| node.written(&text)) {
+                error.fix(place, text);
             }
         }
         None

@@ -1,11 +1,18 @@
 //! What is wrong with documents, and where.
 
+mod code;
+mod github;
+mod json;
+mod position;
 mod render;
+mod sarif;
+
+pub use code::Code;
 
 use crate::{Sources, Span};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     /// Refuses the whole set.
     Error,
@@ -16,6 +23,8 @@ pub enum Severity {
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// What it is, for scripts and for `mixer validate --explain`.
+    pub code: Code,
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong, in a sentence.
@@ -26,6 +35,17 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// What to do about it.
     pub help: Vec<String>,
+    /// Edits that remedy it, all of them together; none where only its author can say what was meant.
+    pub fix: Vec<Edit>,
+}
+
+/// A text to put in the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What is replaced.
+    pub span: Span,
+    /// What by.
+    pub text: String,
 }
 
 /// Problems together with the sources they are shown in.
@@ -39,32 +59,31 @@ pub struct Diagnostics {
 
 impl Diagnostic {
     /// An error at a place.
-    pub fn error(span: Span, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self {
-            severity: Severity::Error,
-            message: message.into(),
             span: Some(span),
-            label: None,
-            help: Vec::new(),
+            ..Self::directory(code, message)
         }
     }
 
     /// A warning at a place.
-    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
-            ..Self::error(span, message)
+            ..Self::error(code, span, message)
         }
     }
 
-    /// An error of a directory.
-    pub(crate) fn directory(message: String) -> Self {
+    /// An error of a directory, or of what stands in no file.
+    pub fn directory(code: Code, message: impl Into<String>) -> Self {
         Self {
+            code,
             severity: Severity::Error,
-            message,
+            message: message.into(),
             span: None,
             label: None,
             help: Vec::new(),
+            fix: Vec::new(),
         }
     }
 
@@ -79,13 +98,20 @@ impl Diagnostic {
         self.help.push(help.into());
         self
     }
+
+    /// Says that it is remedied by putting `text` in the place of `span`.
+    pub fn fix(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
+        let text = text.into();
+        self.fix.push(Edit { span, text });
+        self
+    }
 }
 
 impl Diagnostics {
     /// Problems in the order of their places, each once.
     pub(crate) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by(|a, b| {
-            (a.span, a.severity, &a.message).cmp(&(b.span, b.severity, &b.message))
+            (a.span, a.severity, a.code, &a.message).cmp(&(b.span, b.severity, b.code, &b.message))
         });
         list.dedup_by(|a, b| (a.span, a.severity, &a.message) == (b.span, b.severity, &b.message));
         Self { sources, list }
@@ -104,17 +130,37 @@ impl Diagnostics {
         render::all(self, color)
     }
 
-    /// One line per problem: `path:line:column: error: message`.
+    /// For scripts: `{ version, errors, warnings, problems: [{ code, severity, message, help, label, path, line, column, end }] }`,
+    /// and `fix` where there is one.
+    pub fn json(&self) -> serde_json::Value {
+        json::all(self)
+    }
+
+    /// As SARIF 2.1.0.
+    pub fn sarif(&self) -> serde_json::Value {
+        sarif::all(self)
+    }
+
+    /// As workflow commands of GitHub Actions, a line each.
+    pub fn github(&self) -> String {
+        github::all(self)
+    }
+
+    /// One line per problem: `path:line:column: error[MX1004]: message`.
     pub fn lines(&self) -> Vec<String> {
         let line = |problem: &Diagnostic| {
             let severity = match problem.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             };
+            let code = problem.code;
             let message = problem.message.replace(['\n', '\r'], " ");
             match problem.span {
-                Some(span) => format!("{}: {severity}: {message}", self.sources.place(span)),
-                None => format!("{severity}: {message}"),
+                Some(span) => format!(
+                    "{}: {severity}[{code}]: {message}",
+                    self.sources.place(span)
+                ),
+                None => format!("{severity}[{code}]: {message}"),
             }
         };
         self.list.iter().map(line).collect()
@@ -128,12 +174,22 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.add(Diagnostic::error(span, message))
+    pub(crate) fn error(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Diagnostic::error(code, span, message))
     }
 
-    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.add(Diagnostic::warning(span, message))
+    pub(crate) fn warning(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Diagnostic::warning(code, span, message))
     }
 
     fn add(&mut self, problem: Diagnostic) -> &mut Diagnostic {
@@ -142,3 +198,6 @@ impl Problems {
         &mut self.list[last]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 //! An unknown key is an error with the nearest known one, and the key of a feature that is not built is an error of its own:
 //! what an operator wrote is in force or refused, never ignored.
 
-use crate::Span;
 use crate::diagnostics::Problems;
-use crate::suggest::nearest;
+use crate::suggest::{is_clear, nearest};
 use crate::yaml::{Entry, FLOW, Node, Value};
+use crate::{Code, Span};
 
 /// What keys a map may have.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,7 @@ impl<'n> Fields<'n> {
                     .first()
                     .map_or(String::new(), |key| format!(" such as `{{ {key}: ... }}`"));
                 problems.error(
+                    Code::WrongShape,
                     node.span,
                     format!(
                         "{} must be a map{example}, this is {}",
@@ -72,10 +73,15 @@ impl<'n> Fields<'n> {
                 continue;
             }
             if shape.later.contains(&entry.key.as_str()) {
-                problems.error(entry.span, format!("`{}` is not supported yet", entry.key));
+                problems.error(
+                    Code::NotSupportedYet,
+                    entry.span,
+                    format!("`{}` is not supported yet", entry.key),
+                );
                 continue;
             }
             let error = problems.error(
+                Code::UnknownKey,
                 entry.span,
                 format!("unknown key `{}` in {}", entry.key, shape.what),
             );
@@ -86,6 +92,11 @@ impl<'n> Fields<'n> {
             {
                 meant.push(near);
                 error.help(format!("did you mean `{near}`?"));
+                let is_there = entries.iter().any(|entry| entry.key == near);
+                let known = shape.keys.contains(&near) && !is_there;
+                if known && is_clear(&entry.key, shape.keys.iter().chain(shape.later).copied()) {
+                    error.fix(entry.span, near);
+                }
             } else {
                 error.help(format!("known keys: {}", shape.keys.join(", ")));
             }
@@ -116,7 +127,7 @@ impl<'n> Fields<'n> {
         problems: &mut Problems,
     ) -> Option<&'n Node> {
         if self.lacks(key) {
-            let error = problems.error(self.span, why);
+            let error = problems.error(Code::MissingKey, self.span, why);
             if !help.is_empty() {
                 error.help(help);
             }
@@ -148,11 +159,16 @@ impl<'n> Fields<'n> {
                 .map(|key| format!("`{key}`"))
                 .collect::<Vec<_>>()
                 .join(", ");
-            problems.error(self.span, format!("{what} needs one of {list}"));
+            problems.error(
+                Code::MissingKey,
+                self.span,
+                format!("{what} needs one of {list}"),
+            );
             return None;
         };
         if let Some((second, entry)) = found.next() {
             problems.error(
+                Code::TwoKeys,
                 entry.span,
                 format!("{what} has either `{}` or `{second}`, not both", first.0),
             );
@@ -164,7 +180,7 @@ impl<'n> Fields<'n> {
     /// Says that a key has no meaning here, if it is there.
     pub(crate) fn refuse(&self, key: &str, why: &str, problems: &mut Problems) {
         if let Some(entry) = self.entry(key) {
-            problems.error(entry.span, format!("`{key}` {why}"));
+            problems.error(Code::NoMeaning, entry.span, format!("`{key}` {why}"));
         }
     }
 }

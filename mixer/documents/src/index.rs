@@ -80,12 +80,17 @@ impl Index {
     pub(crate) fn walk(&self) -> Walk<'_> {
         Walk {
             list: &self.root.here,
-            ahead: self
-                .root
-                .branches
-                .iter()
-                .map(|branch| branch.ahead(false))
-                .collect(),
+            ahead: {
+                let branches = &self.root.branches;
+                // Room for what they lead to, as a rule.
+                let mut ahead = Vec::with_capacity(if branches.is_empty() {
+                    0
+                } else {
+                    branches.len() + 4
+                });
+                ahead.extend(branches.iter().map(|branch| branch.ahead(false)));
+                ahead
+            },
             last: None,
         }
     }

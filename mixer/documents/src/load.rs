@@ -24,14 +24,26 @@ use crate::applicability::Applicability;
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::digest::Digests;
+use crate::fields::Shape;
 use crate::scalar::Unique;
-use crate::{Diagnostic, Diagnostics, PolicySet, Sources, yaml};
+use crate::{AdapterDocument, Code, Diagnostic, Diagnostics, PolicySet, Sources, yaml};
 use document::{Document, DocumentKind};
 
+#[cfg(test)]
+pub(crate) use adapter::plain;
 pub use request::request;
 
 /// Parses, checks and compiles. `Err` holds every problem found; warnings alone load and stay in [`PolicySet::warnings`].
 pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
+    load_checking(sources, |_| Vec::new())
+}
+
+/// [`load`], where `check` says what is wrong with the `config` of adapters. It is asked only when there are errors anyway (what
+/// loads is built, and says so then); what is already said of the same place is not said again.
+pub fn load_checking(
+    sources: Sources,
+    check: impl FnOnce(&[AdapterDocument]) -> Vec<Diagnostic>,
+) -> Result<PolicySet, Diagnostics> {
     let mut problems = Problems::default();
     let trees: Vec<yaml::Node> = sources
         .ids()
@@ -43,10 +55,10 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
             .ids()
             .map(|file| sources.path(file).display().to_string())
             .collect();
-        problems.list.push(Diagnostic::directory(format!(
-            "no documents in {}",
-            files.join(", ")
-        )));
+        problems.list.push(Diagnostic::directory(
+            Code::NoDocuments,
+            format!("no documents in {}", files.join(", ")),
+        ));
     }
     let documents: Vec<Document<'_>> = trees
         .iter()
@@ -107,9 +119,16 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
         ..
     } = context;
     drop(documents);
-    let warnings = Diagnostics::new(sources, problems.list);
+    let mut warnings = Diagnostics::new(sources, problems.list);
     if warnings.errors() > 0 {
-        return Err(warnings);
+        let said = |problem: &Diagnostic| {
+            let mut known = warnings.list.iter();
+            known.any(|known| known.span.is_some() && known.span == problem.span)
+        };
+        let mut more = check(&adapters);
+        more.retain(|problem| !said(problem));
+        more.append(&mut warnings.list);
+        return Err(Diagnostics::new(warnings.sources, more));
     }
     let digests = Digests::new(&mesh, &policies, &telemetry, &adapters, &defined);
     let applicability = Applicability::new(digests, &policies, &telemetry, &services);
@@ -134,6 +153,32 @@ pub fn load(sources: Sources) -> Result<PolicySet, Diagnostics> {
     })
 }
 
+/// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
+/// read: a key that is added there is there.
+pub(crate) const SHAPES: [(&str, Shape); 21] = [
+    ("policy", policy::SHAPE),
+    ("rule", rule::SHAPE),
+    ("otherwise", policy::OTHERWISE_KEYS),
+    ("quota", quota::SHAPE),
+    ("limits", quota::TABLE),
+    ("quota_on_error", quota::ON_ERROR),
+    ("test", testcase::SHAPE),
+    ("adapter", adapter::SHAPE),
+    ("mesh", mesh::SHAPE),
+    ("client_ip", mesh::CLIENT_IP),
+    ("denials", mesh::DENIALS),
+    ("fail", mesh::FAIL),
+    ("service", service::SHAPE),
+    ("paths", service::PATHS),
+    ("telemetry", telemetry::SHAPE),
+    ("metric", telemetry::METRIC),
+    ("logs", telemetry::LOGS),
+    ("traces", telemetry::TRACES),
+    ("attribute", attributes::SHAPE),
+    ("kubernetes", document::KUBERNETES),
+    ("metadata", document::METADATA),
+];
+
 /// Names are unique per kind.
 fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Problems) {
     let mut seen: HashMap<DocumentKind, Unique> = HashMap::new();
@@ -148,6 +193,7 @@ fn unique_names(documents: &[Document<'_>], sources: &Sources, problems: &mut Pr
         {
             problems
                 .error(
+                    Code::NameTaken,
                     document.span,
                     format!(
                         "the {} `{}` is there already",

@@ -101,6 +101,8 @@ pub struct Rule {
     pub on_error: OnError,
     /// What the caller is told when it denies.
     pub reply: Reply,
+    /// `absent: match`: a deny rule without a value is meant to match. It does in any case.
+    pub absent_matches: bool,
     /// Whether it is enforced; a shadow policy's rules are all shadow.
     pub mode: Mode,
     /// How long it is meant to be in shadow.

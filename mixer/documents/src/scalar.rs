@@ -6,10 +6,10 @@ mod units;
 pub(crate) use time::{end_of_day, timestamp};
 pub(crate) use units::{at_once, limit, percent, span, span_text};
 
-use crate::Span;
 use crate::diagnostics::Problems;
 use crate::suggest::nearest;
 use crate::yaml::{Node, Scalar, Value};
+use crate::{Code, Span};
 
 /// A scalar; `None`, with the reason said, when it is something else.
 pub(crate) fn scalar<'n>(
@@ -21,11 +21,12 @@ pub(crate) fn scalar<'n>(
         Value::Scalar(scalar) => Some(scalar),
         Value::Wrong => None,
         Value::Null => {
-            problems.error(node.span, format!("{what} is empty"));
+            problems.error(Code::Empty, node.span, format!("{what} is empty"));
             None
         }
         Value::List(_) | Value::Map(_) => {
             problems.error(
+                Code::WrongShape,
                 node.span,
                 format!("{what} must be a text, this is {}", node.what()),
             );
@@ -44,7 +45,7 @@ pub(crate) fn name<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> O
         () if text.chars().count() > 200 => "is longer than 200 characters",
         () => return Some(text),
     };
-    problems.error(node.span, format!("{what} {wrong}"));
+    problems.error(Code::Name, node.span, format!("{what} {wrong}"));
     None
 }
 
@@ -66,7 +67,11 @@ pub(crate) fn word<T: Copy>(
                 .strip_suffix('*')
                 .is_some_and(|start| text.starts_with(start))
     }) {
-        problems.error(node.span, format!("{what} `{text}` is not supported yet"));
+        problems.error(
+            Code::NotSupportedYet,
+            node.span,
+            format!("{what} `{text}` is not supported yet"),
+        );
         return None;
     }
     let list = words
@@ -74,7 +79,11 @@ pub(crate) fn word<T: Copy>(
         .map(|(word, _)| format!("`{word}`"))
         .collect::<Vec<_>>()
         .join(" or ");
-    let error = problems.error(node.span, format!("{what} is {list}, not `{text}`"));
+    let error = problems.error(
+        Code::UnknownWord,
+        node.span,
+        format!("{what} is {list}, not `{text}`"),
+    );
     if let Some(near) = nearest(text, words.iter().map(|(word, _)| *word)) {
         error.help(format!("did you mean `{near}`?"));
     }
@@ -89,6 +98,7 @@ pub(crate) fn boolean(node: &Node, what: &str, problems: &mut Problems) -> Optio
         "false" if scalar.is_plain() => Some(false),
         _ => {
             problems.error(
+                Code::Boolean,
                 node.span,
                 format!("{what} is `true` or `false`, not `{}`", scalar.text),
             );
@@ -114,6 +124,7 @@ pub(crate) fn integer(
                 (low, high) => format!(" from {low} to {high}"),
             };
             problems.error(
+                Code::Number,
                 node.span,
                 format!("{what} is a whole number{bounds}, not `{text}`"),
             );
@@ -129,6 +140,7 @@ pub(crate) fn list<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> O
         Value::Wrong => None,
         _ => {
             problems.error(
+                Code::WrongShape,
                 node.span,
                 format!("{what} must be a list, this is {}", node.what()),
             );

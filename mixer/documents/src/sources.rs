@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Diagnostic, Diagnostics};
+use crate::{Code, Diagnostic, Diagnostics};
 
 /// The largest file that is read, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -47,11 +47,17 @@ impl Sources {
             let before = reading.found.len();
             let failed = reading.failed.len();
             match std::fs::metadata(path) {
-                Err(error) => reading.fail(format!("cannot read {}: {error}", path.display())),
+                Err(error) => reading.fail(
+                    Code::Unreadable,
+                    format!("cannot read {}: {error}", path.display()),
+                ),
                 Ok(what) if what.is_dir() => {
                     reading.directory(path, "", &mut Vec::new());
                     if reading.found.len() == before && reading.failed.len() == failed {
-                        reading.fail(format!("no documents in {}", path.display()));
+                        reading.fail(
+                            Code::NoDocuments,
+                            format!("no documents in {}", path.display()),
+                        );
                     }
                 }
                 Ok(_) => {
@@ -65,14 +71,20 @@ impl Sources {
             }
         }
         if paths.is_empty() {
-            reading.fail("no directory of documents was given".to_owned());
+            reading.fail(
+                Code::NoDocuments,
+                "no directory of documents was given".to_owned(),
+            );
         }
         reading.found.sort_by(|(_, a), (_, b)| a.cmp(b));
         if reading.found.len() > MOST_FILES {
-            reading.fail(format!(
-                "{} files of documents; at most {MOST_FILES} are read",
-                reading.found.len()
-            ));
+            reading.fail(
+                Code::TooMuch,
+                format!(
+                    "{} files of documents; at most {MOST_FILES} are read",
+                    reading.found.len()
+                ),
+            );
             reading.found.clear();
         }
         reading.texts()
@@ -155,8 +167,8 @@ struct Reading {
 }
 
 impl Reading {
-    fn fail(&mut self, message: String) {
-        self.failed.push(Diagnostic::directory(message));
+    fn fail(&mut self, code: Code, message: String) {
+        self.failed.push(Diagnostic::directory(code, message));
     }
 
     /// Adds the files of `directory`, whose path below the one that was named is `below`. `above` are the directories around
@@ -165,28 +177,38 @@ impl Reading {
         let real = match directory.canonicalize() {
             Ok(real) => real,
             Err(error) => {
-                return self.fail(format!("cannot read {}: {error}", directory.display()));
+                return self.fail(
+                    Code::Unreadable,
+                    format!("cannot read {}: {error}", directory.display()),
+                );
             }
         };
         if above.contains(&real) {
             return;
         }
         if above.len() >= DEEPEST {
-            return self.fail(format!(
-                "{} is nested too deep (at most {DEEPEST} directories)",
-                directory.display()
-            ));
+            return self.fail(
+                Code::TooMuch,
+                format!(
+                    "{} is nested too deep (at most {DEEPEST} directories)",
+                    directory.display()
+                ),
+            );
         }
         above.push(real);
         match std::fs::read_dir(directory) {
-            Err(error) => self.fail(format!("cannot read {}: {error}", directory.display())),
+            Err(error) => self.fail(
+                Code::Unreadable,
+                format!("cannot read {}: {error}", directory.display()),
+            ),
             Ok(entries) => {
                 for entry in entries {
                     match entry {
                         Ok(entry) => self.entry(&entry, below, above),
-                        Err(error) => {
-                            self.fail(format!("cannot read {}: {error}", directory.display()))
-                        }
+                        Err(error) => self.fail(
+                            Code::Unreadable,
+                            format!("cannot read {}: {error}", directory.display()),
+                        ),
                     }
                 }
             }
@@ -205,9 +227,10 @@ impl Reading {
             Ok(what) if what.is_dir() => self.directory(&path, &format!("{relative}/"), above),
             Ok(_) if documents => self.found.push((path, relative)),
             Ok(_) => {}
-            Err(error) if documents => {
-                self.fail(format!("cannot read {}: {error}", path.display()))
-            }
+            Err(error) if documents => self.fail(
+                Code::Unreadable,
+                format!("cannot read {}: {error}", path.display()),
+            ),
             Err(_) => {}
         }
     }
@@ -220,15 +243,17 @@ impl Reading {
                 Ok(text) => {
                     total += text.len() as u64;
                     if total > LARGEST_TOTAL {
-                        self.fail(format!(
-                            "more than {} MiB of documents",
-                            LARGEST_TOTAL >> 20
-                        ));
+                        self.fail(
+                            Code::TooMuch,
+                            format!("more than {} MiB of documents", LARGEST_TOTAL >> 20),
+                        );
                         break;
                     }
                     files.push((path, relative, text));
                 }
-                Err(why) => self.fail(format!("cannot read {}: {why}", path.display())),
+                Err((code, why)) => {
+                    self.fail(code, format!("cannot read {}: {why}", path.display()))
+                }
             }
         }
         if self.failed.is_empty() {
@@ -242,18 +267,22 @@ impl Reading {
     }
 }
 
-fn text(path: &Path) -> Result<String, String> {
+fn text(path: &Path) -> Result<String, (Code, String)> {
     use std::io::Read as _;
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let unreadable = |error: std::io::Error| (Code::Unreadable, error.to_string());
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+        .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(format!("it is larger than {} MiB", LARGEST_FILE >> 20));
+        let why = format!("it is larger than {} MiB", LARGEST_FILE >> 20);
+        return Err((Code::TooMuch, why));
     }
-    String::from_utf8(bytes)
-        .map_err(|error| format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        (Code::Unreadable, format!("byte {at} is not UTF-8"))
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,14 @@ pub fn nearest<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether only one candidate is near, so that nothing else can have been meant.
+pub(crate) fn is_clear<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> bool {
+    let near = candidates
+        .into_iter()
+        .filter(|candidate| nearest(given, [*candidate]).is_some());
+    near.count() == 1
+}
+
 /// Insertions, deletions, changes and swaps of neighbours (optimal string alignment), ignoring case.
 fn distance(a: &[char], b: &[char]) -> usize {
     let same = |x: char, y: char| x.eq_ignore_ascii_case(&y);

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use mixer_attributes::Timestamp;
 
-use crate::{Diagnostic, Diagnostics, PolicySet, Span};
+use crate::{Code, Diagnostic, Diagnostics, PolicySet, Span};
 
 /// How long something is meant to be in shadow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl PolicySet {
         });
         let overdue = trials.filter(|until| until.ends <= now).map(|until| {
             let message = format!("in shadow until {}, which has passed", until.text);
-            let mut warning = Diagnostic::warning(until.span, message);
+            let mut warning = Diagnostic::warning(Code::TrialOver, until.span, message);
             warning.help("enforce it (`mode: enforce`), or move the date");
             warning
         });

@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, watch};
 
-use crate::{Diagnostic, Diagnostics, Sources};
+use crate::{Code, Diagnostic, Diagnostics, Sources};
 
 /// How long nothing may happen before documents are read: an editor or a deployment writes several files.
 const QUIET: Duration = Duration::from_millis(100);
@@ -91,9 +91,10 @@ async fn read(paths: &Arc<[PathBuf]>) -> Reading {
     let paths = paths.clone();
     let reading = tokio::task::spawn_blocking(move || Sources::read(&paths)).await;
     reading.unwrap_or_else(|error| {
-        let list = vec![Diagnostic::directory(format!(
-            "reading the documents failed: {error}"
-        ))];
+        let list = vec![Diagnostic::directory(
+            Code::Unreadable,
+            format!("reading the documents failed: {error}"),
+        )];
         Err(Diagnostics {
             sources: Sources::default(),
             list,

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
 
 use crate::diagnostics::Problems;
-use crate::{FileId, Sources, Span};
+use crate::{Code, FileId, Sources, Span};
 
 /// How deep collections may nest.
 const DEEPEST: usize = 64;
@@ -79,6 +79,23 @@ impl Node {
         }
     }
 
+    /// A part of its text as it must be written in it; `None` where it would end or change it.
+    pub(crate) fn written(&self, part: &str) -> Option<String> {
+        let Value::Scalar(scalar) = &self.value else {
+            return None;
+        };
+        match scalar.style {
+            ScalarStyle::SingleQuoted => Some(part.replace('\'', "''")),
+            ScalarStyle::DoubleQuoted => (!part.contains(['"', '\\'])).then(|| part.to_owned()),
+            ScalarStyle::Plain => {
+                let eaten = part.contains(": ") || part.contains(" #");
+                let cut = self.flow && part.contains(['[', ']', '{', '}', ',']);
+                (!eaten && !cut).then(|| part.to_owned())
+            }
+            _ => Some(part.to_owned()),
+        }
+    }
+
     /// The place of bytes `range` of a scalar's text; the whole node for others.
     pub(crate) fn locate(&self, sources: &Sources, range: std::ops::Range<usize>) -> Span {
         let Value::Scalar(scalar) = &self.value else {
@@ -91,6 +108,28 @@ impl Node {
             start,
             end: self.span.start + found.end as u32,
         }
+    }
+}
+
+/// The place of bytes `range` of a scalar's text, when only its span and text are left.
+pub(crate) fn located(
+    sources: &Sources,
+    span: Span,
+    text: &str,
+    range: std::ops::Range<usize>,
+) -> Span {
+    let raw = sources.slice(span);
+    let style = match raw.as_bytes().first() {
+        _ if raw == text => ScalarStyle::Plain,
+        Some(b'\'') => ScalarStyle::SingleQuoted,
+        Some(b'"') => ScalarStyle::DoubleQuoted,
+        _ => ScalarStyle::Folded,
+    };
+    let found = locate::locate(raw, style, text, range);
+    Span {
+        file: span.file,
+        start: span.start + found.start as u32,
+        end: span.start + found.end as u32,
     }
 }
 
@@ -236,7 +275,7 @@ impl Builder<'_> {
                 Event::Alias(_) | Event::UnresolvedAlias(_) => {
                     let span = self.span(range.start, range.end);
                     self.problems
-                        .error(span, "YAML aliases are not supported")
+                        .error(Code::YamlFeature, span, "YAML aliases are not supported")
                         .help("write the value out, or quote a text that begins with `*`");
                     Node {
                         span,
@@ -247,7 +286,7 @@ impl Builder<'_> {
                 Event::Anchor(..) => {
                     let span = self.span(range.start, range.end);
                     self.problems
-                        .error(span, "YAML anchors are not supported")
+                        .error(Code::YamlFeature, span, "YAML anchors are not supported")
                         .help("quote a text that begins with `&`");
                     continue;
                 }
@@ -286,7 +325,7 @@ impl Builder<'_> {
                     Value::List(_) | Value::Map(_) => {
                         level.wrong = true;
                         self.problems
-                            .error(node.span, "a key must be a text")
+                            .error(Code::KeyNotText, node.span, "a key must be a text")
                             .help(trap::FLOW);
                         String::new()
                     }
@@ -299,11 +338,14 @@ impl Builder<'_> {
                 };
                 if key == "<<" {
                     self.problems
-                        .error(span, "YAML merge keys are not supported")
+                        .error(Code::YamlFeature, span, "YAML merge keys are not supported")
                         .help("write the keys out");
                 } else if !keys.insert(key.clone()) {
-                    self.problems
-                        .error(span, format!("the key `{key}` is given twice"));
+                    self.problems.error(
+                        Code::KeyTwice,
+                        span,
+                        format!("the key `{key}` is given twice"),
+                    );
                 } else {
                     entries.push(Entry {
                         key,

@@ -92,12 +92,11 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 /// Answers.
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Some(hint) = args.policies.hint() {
-        eprintln!("{hint}");
-        return ExitCode::from(UNREADABLE);
-    }
     let clock = Clock::system();
-    let loaded = match Loaded::from(&args.policies.paths(), clock.clone()) {
+    let loaded = args
+        .policies
+        .load(|paths| Loaded::from(paths, clock.clone()));
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };

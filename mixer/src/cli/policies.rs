@@ -1,6 +1,9 @@
 //! `--policies`: where documents are, for verbs whose own words are about a request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::UNREADABLE;
 
 /// Names directories like `PATH` does; read where there is no `--policies`.
 const VARIABLE: &str = "MIXER_POLICIES";
@@ -17,7 +20,7 @@ pub(super) struct Policies {
 
 impl Policies {
     /// Those of the command line, else of the environment, else the usual one.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    fn paths(&self) -> Vec<PathBuf> {
         self.named().unwrap_or_else(|| vec![HERE.into()])
     }
 
@@ -33,9 +36,37 @@ impl Policies {
         (!paths.is_empty()).then_some(paths)
     }
 
-    /// What to do when they are not there.
-    pub(super) fn hint(&self) -> Option<&'static str> {
-        let missing = self.named().is_none() && !std::path::Path::new(HERE).exists();
-        missing.then_some("say where the policies are: --policies DIR, or MIXER_POLICIES")
+    /// Loads them, and says what to do where the usual place has none or several sets of documents.
+    pub(super) fn load<T>(
+        &self,
+        load: impl FnOnce(&[PathBuf]) -> Result<T, ExitCode>,
+    ) -> Result<T, ExitCode> {
+        let is_usual = self.named().is_none();
+        if is_usual && !Path::new(HERE).exists() {
+            eprintln!("say where the policies are: --policies DIR, or MIXER_POLICIES");
+            return Err(ExitCode::from(UNREADABLE));
+        }
+        let loaded = load(&self.paths());
+        if loaded.is_err() && is_usual {
+            let folders = folders();
+            if let [first, _, ..] = &folders[..] {
+                eprintln!(
+                    "{HERE} has the folders {}: say which is meant, such as --policies {HERE}/{first}",
+                    folders.join(", ")
+                );
+            }
+        }
+        loaded
     }
+}
+
+/// What may be sets of documents of their own, sorted.
+fn folders() -> Vec<String> {
+    let entries = std::fs::read_dir(HERE).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::UNREADABLE;
 use super::compare::{Compared, Comparison};
 use super::diff::finish;
 use super::judge::{Assumed, Judge, Ruling};
@@ -31,11 +30,8 @@ pub(crate) struct Args {
 
 /// Replays.
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Some(hint) = args.policies.hint() {
-        eprintln!("{hint}");
-        return ExitCode::from(UNREADABLE);
-    }
-    let judge = match Judge::new(&args.policies.paths(), &args.assumed) {
+    let judge = args.policies.load(|paths| Judge::new(paths, &args.assumed));
+    let judge = match judge {
         Ok(judge) => judge,
         Err(code) => return code,
     };

@@ -2,6 +2,7 @@
 
 mod asking;
 mod counting;
+mod explained;
 mod fixture;
 mod holding;
 mod quotas;

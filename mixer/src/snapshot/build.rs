@@ -7,7 +7,7 @@ use mixer_adapter::{Env, Inputs, Invalid, MetricDefinition, MetricKind, Problem,
 use mixer_attributes::Type;
 use mixer_cel::Kind;
 use mixer_documents::{
-    AdapterDocument, At, Diagnostic, Diagnostics, MetricSpec, Policy, PolicySet, Severity, Span,
+    AdapterDocument, At, Code, Diagnostic, Diagnostics, MetricSpec, Policy, PolicySet, Span,
     Telemetry,
 };
 use mixer_runtime::Tasks;
@@ -75,6 +75,25 @@ pub(super) fn build(
 fn asks(policy: &Policy) -> impl Iterator<Item = usize> {
     let asks = policy.rules.iter().filter_map(|rule| rule.ask.as_ref());
     asks.map(|ask| ask.adapter)
+}
+
+/// What is wrong with the configurations of adapters in documents that do not load. What rules give them is not known then.
+pub(super) fn configs(
+    documents: &[AdapterDocument],
+    registry: &Registry,
+    surroundings: &Surroundings,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for document in documents
+        .iter()
+        .filter(|document| !document.kind.is_empty())
+    {
+        let mut unasked = document.clone();
+        unasked.inputs.clear();
+        install(&unasked, true, registry, surroundings, &mut problems);
+    }
+    problems.retain(|problem| problem.code != Code::AdapterInput);
+    problems
 }
 
 fn install(
@@ -151,13 +170,15 @@ fn unknown_type(document: &AdapterDocument, registry: &Registry) -> Diagnostic {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known types: {}", known.join(", ")),
     };
-    Diagnostic {
-        severity: Severity::Error,
-        message: format!("no adapter has the type `{}`", document.kind),
+    let mut problem = Diagnostic {
         span: document.place("type").or(document.span),
-        label: Some("unknown type".to_owned()),
-        help: vec![help],
-    }
+        ..Diagnostic::directory(
+            Code::UnknownAdapterType,
+            format!("no adapter has the type `{}`", document.kind),
+        )
+    };
+    problem.label("unknown type").help(help);
+    problem
 }
 
 /// Where an adapter's own problem stands in the documents.
@@ -178,13 +199,14 @@ fn placed(document: &AdapterDocument, problem: Problem) -> Diagnostic {
             document.name, problem.message
         ),
     };
-    let span = span.or(document.span);
+    let code = match input {
+        Some(_) => Code::AdapterInput,
+        None if problem.field == "with" => Code::AdapterInput,
+        None => Code::AdapterConfig,
+    };
     Diagnostic {
-        severity: Severity::Error,
-        message,
-        span,
-        label: None,
-        help: Vec::new(),
+        span: span.or(document.span),
+        ..Diagnostic::directory(code, message)
     }
 }
 
@@ -199,16 +221,14 @@ fn check_capabilities(
             && !can(installed)
         {
             let document = &set.adapters[adapter];
-            problems.push(Diagnostic {
-                severity: Severity::Error,
-                message: format!(
+            problems.push(Diagnostic::error(
+                Code::AdapterCannot,
+                span,
+                format!(
                     "adapter `{}` is a {}, which cannot {what}",
                     document.name, document.kind
                 ),
-                span: Some(span),
-                label: None,
-                help: Vec::new(),
-            });
+            ));
         }
     };
     for policy in &set.policies {
@@ -258,14 +278,14 @@ fn declare_standard(
             && let Err(Invalid { problems: found }) = report::declare_standard(adapter)
         {
             problems.extend(found.into_iter().map(|problem| Diagnostic {
-                severity: Severity::Error,
-                message: format!(
-                    "adapter `{}` is given the standard metrics: {}",
-                    document.name, problem.message
-                ),
                 span: document.span,
-                label: None,
-                help: Vec::new(),
+                ..Diagnostic::directory(
+                    Code::MetricRefused,
+                    format!(
+                        "adapter `{}` is given the standard metrics: {}",
+                        document.name, problem.message
+                    ),
+                )
             }));
         }
     }
@@ -286,12 +306,9 @@ fn declare_metrics(
             && let Err(Invalid { problems: found }) =
                 adapter.handler().declare(std::slice::from_ref(&definition))
         {
-            problems.extend(found.into_iter().map(|problem| Diagnostic {
-                severity: Severity::Error,
-                message: format!("metric `{}`: {}", spec.name, problem.message),
-                span: Some(spec.span),
-                label: None,
-                help: Vec::new(),
+            problems.extend(found.into_iter().map(|problem| {
+                let message = format!("metric `{}`: {}", spec.name, problem.message);
+                Diagnostic::error(Code::MetricRefused, spec.span, message)
             }));
         }
         definition

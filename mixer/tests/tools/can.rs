@@ -190,6 +190,13 @@ fn policies_are_those_of_the_command_line_else_of_the_environment_else_here() {
         "{output:?}"
     );
     place.complains(65, &[&FRONTEND[..], &["--policies", "gone"]].concat());
+
+    place.write("policies/b/p.yaml", PRODUCTS);
+    place.write("policies/a/p.yaml", PRODUCTS);
+    has(
+        &place.complains(3, &FRONTEND),
+        &["policies has the folders a, b: say which is meant, such as --policies policies/a\n"],
+    );
 }
 
 #[test]

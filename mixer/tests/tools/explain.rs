@@ -132,3 +132,18 @@ fn a_request_may_come_from_standard_input_and_hostile_ones_are_unreadable() {
     place.complains(65, &["explain", "gone"]);
     place.complains(64, &["explain"]);
 }
+
+#[test]
+fn attributes_that_documents_declare_can_be_given_unless_they_are_computed() {
+    let place = Place::with([(
+        "p.yaml",
+        "attributes:\n  - { name: cart.size, type: int }\n  - { name: cart.big, type: bool, from: cart.size > 9 }\n---\npolicy: p\nfor: always\nrules: [ { deny: no big carts, when: cart.big } ]\n",
+    )]);
+    let out = place.says(0, &["explain", "p.yaml", "-a", "cart.size=10"]);
+    has(
+        &out,
+        &["decision: denied by \"no big carts\"", "cart.size = 10"],
+    );
+    let err = place.complains(65, &["explain", "p.yaml", "-a", "cart.big=true"]);
+    has(&err, &["`cart.big` is computed"]);
+}

@@ -1,3 +1,5 @@
+//! Typed values survive, cases are answered with how far they came, and what was read is listed.
+
 use serde_json::{Value as Json, json};
 
 use super::{answer, answer_line, same, typed};

@@ -174,7 +174,12 @@ impl Checker<'_> {
             !headers.contains(&map.attribute) || !text.contains(|c: char| c.is_ascii_uppercase());
         if !fine {
             let help = format!("write `{}`", text.to_ascii_lowercase());
-            self.problem::<()>(&key.whole, "header names are lower case here", Some(help));
+            let message = "header names are lower case here";
+            self.problem_of::<()>(ProblemKind::Literal, &key.whole, message, Some(help));
+            // As it is written, quotes included, unless there are escapes.
+            let written = self.text(&key.whole);
+            let replacement = (!written.contains('\\')).then(|| written.to_ascii_lowercase());
+            self.replace_by::<()>(replacement);
         }
         fine
     }

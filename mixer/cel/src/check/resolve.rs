@@ -174,12 +174,18 @@ impl Checker<'_> {
             None if short == first => Some("text stands in quotes".to_owned()),
             None => None,
         };
-        self.problem_of(
+        let clear = closest(&short, all()).filter(|meant| {
+            let others = all().filter(|name| name != meant);
+            closest(&short, others).is_none()
+        });
+        let replacement = clear.map(str::to_owned);
+        self.problem_of::<()>(
             ProblemKind::UnknownName,
             &whole,
             format!("unknown attribute `{short}`"),
             help,
-        )
+        );
+        self.replace_by(replacement.filter(|_| short.contains('.')))
     }
 
     /// Unchecked, what nobody declared is an error only where it is evaluated.

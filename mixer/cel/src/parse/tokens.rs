@@ -166,6 +166,7 @@ fn problem(span: Range<usize>, message: String) -> Problem {
         span,
         message,
         help: None,
+        replacement: None,
     }
 }
 
@@ -332,6 +333,7 @@ impl Reader<'_> {
             span,
             message: format!("unexpected `{}`", first.escape_debug()),
             help,
+            replacement: None,
         })
     }
 }

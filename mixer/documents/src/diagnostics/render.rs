@@ -26,7 +26,11 @@ fn group<'a>(sources: &'a Sources, problem: &'a Diagnostic) -> Group<'a> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(problem.message.as_str()));
+    let mut group = Group::with_title(
+        level
+            .primary_title(problem.message.as_str())
+            .id(problem.code.id()),
+    );
     if let Some(span) = problem.span {
         group = group.element(excerpt(sources, span, problem.label.as_deref()));
     }

@@ -1,3 +1,5 @@
+//! What an index finds: every rule that can act, and of the others as few as promised.
+
 use mixer_attributes::vocabulary::{self as v, Producer};
 use mixer_attributes::{AttributeBag, Value, Vocabulary};
 use mixer_cel::{Compiler, Evaluation, Expect, Expression, Kind, References};

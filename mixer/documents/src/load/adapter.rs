@@ -5,9 +5,9 @@ use crate::diagnostics::Problems;
 use crate::fields::Shape;
 use crate::scalar::name;
 use crate::yaml::{Node, Scalar, Value};
-use crate::{AdapterDocument, Sources, Span};
+use crate::{AdapterDocument, Code, Sources, Span};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "an adapter",
     keys: &["type", "config"],
     later: &[],
@@ -95,6 +95,7 @@ fn json(
         Value::Null | Value::Wrong => serde_json::Value::Null,
         Value::Scalar(scalar) => plain(scalar).unwrap_or_else(|| {
             problems.error(
+                Code::AdapterNumber,
                 node.span,
                 format!(
                     "`{}` is not a number that adapters can be given",
@@ -123,7 +124,7 @@ fn json(
 }
 
 /// A scalar by YAML's core schema; quoted ones are texts. `None` for the numbers JSON has not.
-pub(super) fn plain(scalar: &Scalar) -> Option<serde_json::Value> {
+pub(crate) fn plain(scalar: &Scalar) -> Option<serde_json::Value> {
     let text = scalar.text.as_str();
     if !scalar.is_plain() {
         return Some(text.into());

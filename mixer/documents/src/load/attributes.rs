@@ -11,9 +11,9 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, list, name, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Sources, Span};
+use crate::{Code, Sources, Span};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "an attribute",
     keys: &["name", "type", "from", "value", "meaning"],
     later: &[],
@@ -66,7 +66,7 @@ pub(super) fn read<'d, 'n: 'd>(
     }
     let (compiler, refused) = reading.compiler();
     for (place, why) in refused {
-        problems.error(place, why);
+        problems.error(Code::CelLimit, place, why);
     }
     Declared {
         vocabulary: reading.vocabulary,
@@ -149,9 +149,12 @@ impl Reading {
             (None, None) => (Producer::Check, None),
         };
         let meaning = meaning.map_or("", |meaning| &meaning.text);
-        self.vocabulary.declare(name, kind, producer, meaning);
+        let declared = self.vocabulary.declare(name, kind, producer, meaning);
         if let Some((source, place)) = definition {
             self.defined.push((name.to_owned(), source));
+            declared
+                .into_iter()
+                .for_each(|id| self.vocabulary.compute(id));
             self.places.push(place);
         }
     }
@@ -209,7 +212,7 @@ impl Reading {
         };
         if !name.split('.').all(word) || !name.contains('.') {
             problems
-                .error(span, format!("an attribute's name is words of lower-case letters joined by dots, not `{name}`"))
+                .error(Code::AttributeName, span, format!("an attribute's name is words of lower-case letters joined by dots, not `{name}`"))
                 .help("such as `cart.size`");
             return false;
         }
@@ -218,13 +221,17 @@ impl Reading {
             |attribute: &vocabulary::Attribute| attribute.name.split('.').next() == Some(family);
         if vocabulary::builtin().iter().any(built_in) {
             problems
-                .error(span, format!("`{family}.` is for built-in attributes"))
+                .error(Code::AttributeName, span, format!("`{family}.` is for built-in attributes"))
                 .help("who vouches for an attribute is told by its name; give yours a family of its own");
             return false;
         }
         if let Err(first) = self.names.add(name, span) {
             problems
-                .error(span, format!("there is already an attribute `{name}`"))
+                .error(
+                    Code::AttributeTaken,
+                    span,
+                    format!("there is already an attribute `{name}`"),
+                )
                 .help(format!("the first is at {}", sources.place(first)));
             return false;
         }
@@ -239,6 +246,7 @@ impl Reading {
             .find(|attribute| clash(&attribute.name))
         {
             problems.error(
+                Code::AttributeTaken,
                 span,
                 format!(
                     "`{name}` and `{}` cannot both be attributes: one is below the other",
@@ -248,7 +256,11 @@ impl Reading {
             return false;
         }
         if self.vocabulary.iter().count() - vocabulary::builtin().len() >= MOST {
-            problems.error(span, format!("at most {MOST} attributes can be declared"));
+            problems.error(
+                Code::TooManyAttributes,
+                span,
+                format!("at most {MOST} attributes can be declared"),
+            );
             return false;
         }
         true

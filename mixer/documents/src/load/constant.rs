@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use mixer_attributes::Type;
 
+use crate::Code;
 use crate::diagnostics::Problems;
 use crate::reply::json_text;
 use crate::scalar::{boolean, list, scalar, span, timestamp};
@@ -27,7 +28,7 @@ pub(super) fn constant(kind: Type, node: &Node, problems: &mut Problems) -> Opti
         Type::Map => {
             let Value::Map(entries) = &node.value else {
                 let message = format!("`value` must be a map, this is {}", node.what());
-                problems.error(node.span, message);
+                problems.error(Code::WrongShape, node.span, message);
                 return None;
             };
             let entries = entries.iter().filter_map(|entry| {
@@ -40,7 +41,7 @@ pub(super) fn constant(kind: Type, node: &Node, problems: &mut Problems) -> Opti
     };
     if literal.len() > LONGEST {
         problems
-            .error(node.span, "a constant is at most 16 KiB")
+            .error(Code::Constant, node.span, "a constant is at most 16 KiB")
             .help("a longer list is an adapter of `type: list`, which rules `ask`");
     }
     (problems.list.len() == before).then_some(literal)
@@ -87,13 +88,21 @@ fn one(kind: Type, node: &Node, problems: &mut Problems) -> Option<String> {
         }
         Type::Bytes | Type::List | Type::Map | Type::Dynamic => {
             problems
-                .error(node.span, format!("a constant cannot be of type {kind}"))
+                .error(
+                    Code::Constant,
+                    node.span,
+                    format!("a constant cannot be of type {kind}"),
+                )
                 .help("write a CEL literal: `from: b\"..\"`");
             return None;
         }
     };
     if literal.is_none() {
-        problems.error(node.span, format!("`value` is {wanted}, not `{written}`"));
+        problems.error(
+            Code::Constant,
+            node.span,
+            format!("`value` is {wanted}, not `{written}`"),
+        );
     }
     literal
 }

@@ -2,12 +2,12 @@
 //!
 //! `policy: products` beside its body, or the same body as the `spec` of a Kubernetes object.
 
-use crate::Span;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::name;
 use crate::suggest::nearest;
 use crate::yaml::{Entry, Node, Value};
+use crate::{Code, Span};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum DocumentKind {
@@ -91,6 +91,20 @@ impl<'n> Document<'n> {
     }
 }
 
+/// A document as a Kubernetes object.
+pub(crate) const KUBERNETES: Shape = Shape {
+    what: "a Kubernetes object",
+    keys: &["apiVersion", "kind", "metadata", "spec"],
+    later: &[],
+};
+
+/// Its metadata.
+pub(crate) const METADATA: Shape = Shape {
+    what: "metadata",
+    keys: &["name", "namespace", "labels", "annotations"],
+    later: &[],
+};
+
 /// The document that `tree` is; `None` when that cannot be told, which is said.
 pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n>> {
     let entries = match &tree.value {
@@ -98,6 +112,7 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
         Value::Wrong => return None,
         _ => {
             problems.error(
+                Code::WrongShape,
                 tree.span,
                 format!(
                     "a document is a map such as `policy: products`, this is {}",
@@ -118,6 +133,7 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
         .find(|entry| LATER.contains(&entry.key.as_str()))
     {
         problems.error(
+            Code::NotSupportedYet,
             entry.span,
             format!("`{}` documents are not supported yet", entry.key),
         );
@@ -137,12 +153,14 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
         match (near, entries.first()) {
             (Some((entry, near)), _) => problems
                 .error(
+                    Code::UnknownKind,
                     entry.span,
                     format!("unknown kind of document `{}`", entry.key),
                 )
                 .help(format!("did you mean `{near}`?")),
             (None, first) => problems
                 .error(
+                    Code::UnknownKind,
                     first.map_or(tree.span, |entry| entry.span),
                     "this document has no kind",
                 )
@@ -156,6 +174,7 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
     if let Some((_, second)) = found.next() {
         problems
             .error(
+                Code::TwoKinds,
                 second.span,
                 format!(
                     "a document is either `{}` or `{}`, not both",
@@ -190,16 +209,12 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
 }
 
 fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n>> {
-    let shape = Shape {
-        what: "a Kubernetes object",
-        keys: &["apiVersion", "kind", "metadata", "spec"],
-        later: &[],
-    };
+    let shape = KUBERNETES;
     let fields = Fields::of(tree, shape, problems)?;
     let word = |key: &str, problems: &mut Problems| match fields.entry(key) {
         Some(entry) => name(&entry.value, key, problems).map(|word| (word, entry.value.span)),
         None => {
-            problems.error(fields.span, format!("`{key}` is missing"));
+            problems.error(Code::MissingKey, fields.span, format!("`{key}` is missing"));
             None
         }
     };
@@ -207,30 +222,35 @@ fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n
         && version != API_VERSION
     {
         problems.error(
+            Code::ApiVersion,
             span,
             format!("the version is `{API_VERSION}`, not `{version}`"),
         );
     }
     let (word, span) = word("kind", problems)?;
     if LATER.iter().any(|later| later.eq_ignore_ascii_case(word)) {
-        problems.error(span, format!("`{word}` documents are not supported yet"));
+        problems.error(
+            Code::NotSupportedYet,
+            span,
+            format!("`{word}` documents are not supported yet"),
+        );
         return None;
     }
     let Some(kind) = KINDS
         .into_iter()
         .find(|kind| kind.key().eq_ignore_ascii_case(word))
     else {
-        let error = problems.error(span, format!("unknown kind of document `{word}`"));
+        let error = problems.error(
+            Code::UnknownKind,
+            span,
+            format!("unknown kind of document `{word}`"),
+        );
         if let Some(near) = nearest(word, KINDS.iter().map(|kind| kind.key())) {
             error.help(format!("did you mean `{near}`?"));
         }
         return None;
     };
-    let metadata = Shape {
-        what: "metadata",
-        keys: &["name", "namespace", "labels", "annotations"],
-        later: &[],
-    };
+    let metadata = METADATA;
     let named = fields
         .get("metadata")
         .and_then(|node| Fields::of(node, metadata, problems));
@@ -240,12 +260,12 @@ fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n
             node.span,
         ),
         None => {
-            problems.error(span, "`metadata.name` is missing");
+            problems.error(Code::MissingKey, span, "`metadata.name` is missing");
             ("", span)
         }
     };
     let Some(spec) = fields.get("spec") else {
-        problems.error(span, "`spec` is missing");
+        problems.error(Code::MissingKey, span, "`spec` is missing");
         return None;
     };
     let body = match (&spec.value, kind) {
@@ -265,6 +285,7 @@ fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n
         (Value::Map(entries), _) => Body::Entries(entries.iter().collect()),
         _ => {
             problems.error(
+                Code::WrongShape,
                 spec.span,
                 format!("`spec` must be a map, this is {}", spec.what()),
             );

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, Vocabulary, vocabulary};
 
 use super::{adapter::plain, mesh::is_header_name};
+use crate::Code;
 use crate::diagnostics::Problems;
 use crate::scalar::{boolean, list, scalar, span, timestamp};
-use crate::suggest::nearest;
+use crate::suggest::{is_clear, nearest};
 use crate::yaml::{Node, Value};
 
 /// Attributes by their dotted names, nested or not. Null unsets what another test gave. In a request that is not tcp, headers,
@@ -27,6 +28,7 @@ pub(super) fn read(
     if !matches!(node.value, Value::Map(_) | Value::Wrong) {
         problems
             .error(
+                Code::WrongShape,
                 node.span,
                 format!(
                     "`given` must be a map of attributes, this is {}",
@@ -80,7 +82,11 @@ impl Given<'_> {
                 }
                 if self.defined.iter().any(|(name, _)| *name == path) {
                     problems
-                        .error(entry.span, format!("`{path}` is computed"))
+                        .error(
+                            Code::GivenComputed,
+                            entry.span,
+                            format!("`{path}` is computed"),
+                        )
                         .help("give what its `from` reads");
                     continue;
                 }
@@ -99,6 +105,7 @@ impl Given<'_> {
                 }
                 _ if is_family => {
                     problems.error(
+                        Code::GivenValue,
                         entry.value.span,
                         format!(
                             "`{path}` is a family of attributes: a map, not {}",
@@ -107,13 +114,26 @@ impl Given<'_> {
                     );
                 }
                 _ => {
-                    let error = problems.error(entry.span, format!("unknown attribute `{path}`"));
-                    let names = vocabulary.iter().map(|attribute| attribute.name.as_str());
-                    let families = vocabulary
-                        .iter()
-                        .filter_map(|attribute| attribute.name.split('.').next());
-                    if let Some(near) = nearest(&path, names.chain(families)) {
+                    let error = problems.error(
+                        Code::GivenUnknown,
+                        entry.span,
+                        format!("unknown attribute `{path}`"),
+                    );
+                    let attributes = vocabulary.iter();
+                    let names: Vec<&str> = attributes.map(|known| known.name.as_str()).collect();
+                    let families = names.iter().filter_map(|name| name.split('.').next());
+                    let known: Vec<&str> = names.iter().copied().chain(families).collect();
+                    if let Some(near) = nearest(&path, known.iter().copied()) {
                         error.help(format!("did you mean `{near}`?"));
+                        let same_family = near.strip_prefix(prefix).map(|rest| match prefix {
+                            "" => rest,
+                            _ => rest.trim_start_matches('.'),
+                        });
+                        if let Some(text) = same_family
+                            && is_clear(&path, known.iter().copied())
+                        {
+                            error.fix(entry.span, text);
+                        }
                     }
                 }
             }
@@ -133,7 +153,11 @@ fn value(
         let text = text(problems)?;
         let value = parse(text);
         if value.is_none() {
-            problems.error(node.span, format!("{what} is {shape}, not `{text}`"));
+            problems.error(
+                Code::GivenValue,
+                node.span,
+                format!("{what} is {shape}, not `{text}`"),
+            );
         }
         value
     };
@@ -176,6 +200,7 @@ fn value(
             Value::Wrong => None,
             _ => {
                 problems.error(
+                    Code::GivenValue,
                     node.span,
                     format!("{what} is a map, this is {}", node.what()),
                 );
@@ -196,6 +221,7 @@ fn map(
         Value::Wrong => return None,
         _ => {
             problems.error(
+                Code::GivenValue,
                 node.span,
                 format!("{what} is a map, this is {}", node.what()),
             );
@@ -207,11 +233,14 @@ fn map(
     for entry in entries {
         if headers && !is_header_name(&entry.key) {
             let error = problems.error(
+                Code::HeaderName,
                 entry.span,
                 format!("`{}` is no header name in lower case", entry.key),
             );
             if is_header_name(&entry.key.to_ascii_lowercase()) {
-                error.help(format!("write {}", entry.key.to_ascii_lowercase()));
+                let lower = entry.key.to_ascii_lowercase();
+                error.help(format!("write {lower}"));
+                error.fix(entry.span, lower);
             }
         }
         if matches!(entry.value.value, Value::Null) {

@@ -7,9 +7,9 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, list, name, scalar, span, word};
 use crate::yaml::Node;
-use crate::{ClientIp, Denials, Mesh, Sources};
+use crate::{ClientIp, Code, Denials, Mesh, Sources};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "`mesh`",
     keys: &[
         "default",
@@ -25,6 +25,27 @@ const SHAPE: Shape = Shape {
     later: &["clients"],
 };
 
+/// `denials`.
+pub(crate) const DENIALS: Shape = Shape {
+    what: "`denials`",
+    keys: &["show"],
+    later: &[],
+};
+
+/// `fail`.
+pub(crate) const FAIL: Shape = Shape {
+    what: "`fail`",
+    keys: &["stale", "cold"],
+    later: &[],
+};
+
+/// `client_ip`.
+pub(crate) const CLIENT_IP: Shape = Shape {
+    what: "`client_ip`",
+    keys: &["header", "trusted"],
+    later: &[],
+};
+
 pub(super) fn read<'d, 'n: 'd>(
     mut documents: impl Iterator<Item = &'d Document<'n>>,
     sources: &Sources,
@@ -36,7 +57,11 @@ pub(super) fn read<'d, 'n: 'd>(
     };
     for second in documents {
         problems
-            .error(second.span, "there is already a `mesh` document")
+            .error(
+                Code::SecondMesh,
+                second.span,
+                "there is already a `mesh` document",
+            )
             .help(format!("the first is at {}", sources.place(document.span)));
     }
     let Some(fields) = document.fields(SHAPE, problems) else {
@@ -76,21 +101,13 @@ pub(super) fn read<'d, 'n: 'd>(
         .get("client_ip")
         .and_then(|node| client_ip(node, problems));
     if let Some(node) = fields.get("denials") {
-        let shape = Shape {
-            what: "`denials`",
-            keys: &["show"],
-            later: &[],
-        };
+        let shape = DENIALS;
         let show = Fields::of(node, shape, problems).and_then(|fields| fields.get("show"));
         let shown = show.and_then(|show| word(show, "`show`", &Denials::WORDS, &[], problems));
         mesh.denials = shown.unwrap_or(mesh.denials);
     }
     if let Some(node) = fields.get("fail") {
-        let shape = Shape {
-            what: "`fail`",
-            keys: &["stale", "cold"],
-            later: &[],
-        };
+        let shape = FAIL;
         if let Some(fields) = Fields::of(node, shape, problems) {
             let stale = fields
                 .get("stale")
@@ -121,6 +138,7 @@ fn trust_domain(node: &Node, problems: &mut Problems) -> Option<String> {
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
     if text.len() > 255 || !text.bytes().all(allowed) {
         problems.error(
+            Code::TrustDomain,
             node.span,
             format!(
                 "a trust domain has lower-case letters, digits, `.`, `-` and `_`, not `{text}`"
@@ -132,19 +150,12 @@ fn trust_domain(node: &Node, problems: &mut Problems) -> Option<String> {
 }
 
 fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {
-    let fields = Fields::of(
-        node,
-        Shape {
-            what: "`client_ip`",
-            keys: &["header", "trusted"],
-            later: &[],
-        },
-        problems,
-    )?;
+    let fields = Fields::of(node, CLIENT_IP, problems)?;
     let (header, trusted) = (fields.get("header"), fields.get("trusted"));
     if header.is_none() || trusted.is_none() {
         problems
             .error(
+                Code::MissingKey,
                 node.span,
                 "`client_ip` needs a `header` and the `trusted` networks that may set it",
             )
@@ -153,7 +164,7 @@ fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {
     let (header, trusted) = (header?, trusted?);
     let text = &scalar(header, "`header`", problems)?.text;
     if !is_header_name(text) {
-        problems.error(header.span, format!("a header name is written in lower case, with letters, digits and dashes, not `{text}`"));
+        problems.error(Code::HeaderName, header.span, format!("a header name is written in lower case, with letters, digits and dashes, not `{text}`"));
     }
     let networks = list(trusted, "`trusted`", problems)?;
     let trusted = networks
@@ -189,6 +200,7 @@ fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
     });
     let Some((address, length)) = parsed else {
         problems.error(
+            Code::Network,
             node.span,
             format!("a network is an address and a length such as 10.0.0.0/8, not `{text}`"),
         );
@@ -201,6 +213,7 @@ fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
     let host_bits = width - u32::from(length);
     if host_bits > 0 && bits & (u128::MAX >> (128 - host_bits)) != 0 {
         problems.error(
+            Code::Network,
             node.span,
             format!("`{text}` has bits set behind its length"),
         );

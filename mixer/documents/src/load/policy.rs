@@ -9,9 +9,9 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, end_of_day, list, scalar, timestamp, word};
 use crate::yaml::{Node, Value};
-use crate::{At, Fail, Mode, Otherwise, Policy, Reply, Rule, RuleKind, Span, Until};
+use crate::{At, Code, Fail, Mode, Otherwise, Policy, Reply, Rule, RuleKind, Span, Until};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a policy",
     keys: &[
         "for",
@@ -50,6 +50,7 @@ pub(super) fn mode(fields: &Fields<'_>, problems: &mut Problems) -> (Mode, Optio
     let Some(ends) = timestamp(text).or_else(|| end_of_day(text)) else {
         problems
             .error(
+                Code::Time,
                 node.span,
                 format!("`until` is a date or a time, not `{text}`"),
             )
@@ -63,6 +64,15 @@ pub(super) fn mode(fields: &Fields<'_>, problems: &mut Problems) -> (Mode, Optio
     };
     (mode, Some(until))
 }
+
+/// An `otherwise` that denies with words of its own.
+pub(crate) const OTHERWISE_KEYS: Shape = Shape {
+    what: "`otherwise`",
+    keys: &[
+        "deny", "status", "location", "message", "headers", "body", "grpc",
+    ],
+    later: &[],
+};
 
 /// A policy, and the list of its tests, which are read when every policy of the file is known.
 pub(super) fn read<'n>(
@@ -146,16 +156,11 @@ const OTHERWISE: &str = "otherwise";
 fn otherwise(node: &Node, context: &mut Context<'_>) -> Option<Otherwise> {
     let span = node.span;
     if let Value::Map(_) = &node.value {
-        let shape = Shape {
-            what: "`otherwise`",
-            keys: &[
-                "deny", "status", "location", "message", "headers", "body", "grpc",
-            ],
-            later: &[],
-        };
+        let shape = OTHERWISE_KEYS;
         let fields = Fields::of(node, shape, &mut context.problems)?;
         let Some(deny) = fields.get("deny") else {
             context.problems.error(
+                Code::MissingKey,
                 span,
                 "`otherwise` is `allow`, `deny` or `{ deny: a sentence }`",
             );
@@ -195,6 +200,7 @@ fn whole(policy: &Policy, fields: &Fields<'_>, before: usize, context: &mut Cont
     {
         problems
             .error(
+                Code::OtherwiseMissing,
                 rule.span,
                 "a policy with an allow rule must say what happens otherwise",
             )
@@ -204,6 +210,7 @@ fn whole(policy: &Policy, fields: &Fields<'_>, before: usize, context: &mut Cont
     let sound = problems.list.len() == before;
     if sound && !has("rules") && !has("quotas") && !has("otherwise") {
         problems.warning(
+            Code::EmptyPolicy,
             policy.span,
             "this policy has no rules, no `otherwise` and no quotas",
         );
@@ -226,6 +233,7 @@ impl Names {
             context
                 .problems
                 .error(
+                    Code::SentenceTaken,
                     rule.span,
                     format!("the id `{}` is given twice in the policy", rule.id),
                 )
@@ -239,7 +247,11 @@ impl Names {
         if let Err(first) = added {
             context
                 .problems
-                .error(span, "this sentence is given twice in the policy")
+                .error(
+                    Code::SentenceTaken,
+                    span,
+                    "this sentence is given twice in the policy",
+                )
                 .help(format!("the first is at {}", context.sources.place(first)));
         }
         added.is_ok()

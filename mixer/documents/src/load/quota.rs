@@ -14,9 +14,9 @@ use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{integer, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Absent, Algorithm, LeaseLimit, Quota, QuotaOnError, Reply};
+use crate::{Absent, Algorithm, Code, LeaseLimit, Quota, QuotaOnError, Reply};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a quota",
     keys: &[
         "quota",
@@ -48,6 +48,20 @@ const SHAPE: Shape = Shape {
 
 /// The statuses of a refusal that names none, for HTTP and gRPC callers.
 const OVER_LIMIT: (u16, u8) = (429, 8);
+
+/// A table of limits.
+pub(crate) const TABLE: Shape = Shape {
+    what: "a limit",
+    keys: &["by", "table", "otherwise"],
+    later: &[],
+};
+
+/// An `on_error` with a share.
+pub(crate) const ON_ERROR: Shape = Shape {
+    what: "`on_error`",
+    keys: &["local"],
+    later: &[],
+};
 
 /// The adapter that counts when a quota names none.
 const STORE: &str = "memory";
@@ -127,7 +141,11 @@ fn id(fields: &Fields<'_>, policy: &str, sentence: &str, context: &mut Context<'
     {
         context
             .problems
-            .error(span, format!("the id `{id}` names another counter already"))
+            .error(
+                Code::CounterTaken,
+                span,
+                format!("the id `{id}` names another counter already"),
+            )
             .help(format!("the first is at {}", context.sources.place(first)));
     }
     id
@@ -143,7 +161,11 @@ fn keys(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Expression> {
     if let Value::Scalar(scalar) = &node.value {
         context
             .problems
-            .error(node.span, "`key` must be a list, this is a text")
+            .error(
+                Code::WrongShape,
+                node.span,
+                "`key` must be a list, this is a text",
+            )
             .help(format!("write [{}]", scalar.text));
         return Vec::new();
     }
@@ -194,19 +216,15 @@ fn lease(fields: &Fields<'_>, algorithm: Algorithm, context: &mut Context<'_>) -
 }
 
 fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {
-    const SHAPE: Shape = Shape {
-        what: "`on_error`",
-        keys: &["local"],
-        later: &[],
-    };
     let Some(node) = fields.get("on_error") else {
         return QuotaOnError::Allow;
     };
     let problems = &mut context.problems;
     if let Value::Map(_) = &node.value {
-        let local = Fields::of(node, SHAPE, problems).and_then(|fields| fields.get("local"));
+        let local = Fields::of(node, ON_ERROR, problems).and_then(|fields| fields.get("local"));
         let Some(local) = local else {
             problems.error(
+                Code::MissingKey,
                 node.span,
                 "`on_error` is `allow`, `deny` or `{ local: 10% }`",
             );
@@ -216,6 +234,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {
         if share.is_some_and(|share| share < 1.0 || share.fract() != 0.0) {
             let text = scalar(local, "`local`", problems).map_or("", |scalar| scalar.text.as_str());
             problems.error(
+                Code::Share,
                 local.span,
                 format!("`local` is a whole percentage from 1% to 100%, not `{text}`"),
             );

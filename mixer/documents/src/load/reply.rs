@@ -11,7 +11,7 @@ use crate::reply::{Part, json_text};
 use crate::scalar::{integer, scalar};
 use crate::suggest::nearest;
 use crate::yaml::{Entry, Node, Scalar, Value};
-use crate::{Body, Reply};
+use crate::{Body, Code, Reply};
 
 /// The keys.
 pub(super) const KEYS: [&str; 6] = ["status", "location", "message", "headers", "body", "grpc"];
@@ -82,6 +82,7 @@ fn status(fields: &Fields<'_>, usual: u16, context: &mut Context<'_>) -> u16 {
     let located = fields.get("location").is_some();
     if redirect && !located {
         problems.error(
+            Code::Status,
             node.span,
             format!("a status of {status} needs a `location`"),
         );
@@ -90,6 +91,7 @@ fn status(fields: &Fields<'_>, usual: u16, context: &mut Context<'_>) -> u16 {
     } else if !redirect && status < 400 {
         problems
             .error(
+                Code::Status,
                 node.span,
                 format!("a denial has a status from 400 to 599, not {status}"),
             )
@@ -107,6 +109,7 @@ fn grpc(node: &Node, context: &mut Context<'_>) -> Option<u8> {
         return Some(at as u8 + 1);
     }
     let error = context.problems.error(
+        Code::GrpcStatus,
         node.span,
         format!("`grpc` is a status by name, or its number from 1 to 16, not `{text}`"),
     );
@@ -125,7 +128,9 @@ fn headers(fields: &Fields<'_>, reply: &mut Reply, context: &mut Context<'_>) ->
         Value::Map(entries) if entries.len() <= HEADERS => entries.as_slice(),
         Value::Map(_) => {
             let message = format!("a reply has at most {HEADERS} headers");
-            context.problems.error(node.span, message);
+            context
+                .problems
+                .error(Code::ReplyHeader, node.span, message);
             return None;
         }
         Value::Wrong => return None,
@@ -133,6 +138,7 @@ fn headers(fields: &Fields<'_>, reply: &mut Reply, context: &mut Context<'_>) ->
             context
                 .problems
                 .error(
+                    Code::WrongShape,
                     node.span,
                     format!("`headers` must be a map, this is {}", node.what()),
                 )
@@ -145,10 +151,15 @@ fn headers(fields: &Fields<'_>, reply: &mut Reply, context: &mut Context<'_>) ->
         let name = entry.key.to_ascii_lowercase();
         if let Some((why, help)) = unfit(&name) {
             let message = format!("`{}` {why}", entry.key);
-            context.problems.error(entry.span, message).help(help);
+            context
+                .problems
+                .error(Code::ReplyHeader, entry.span, message)
+                .help(help);
         } else if reply.headers.iter().any(|(held, _)| **held == *name) {
             let message = format!("the header `{name}` is given twice");
-            context.problems.error(entry.span, message);
+            context
+                .problems
+                .error(Code::ReplyHeader, entry.span, message);
         } else if name == "content-type" {
             declared = content_type(entry, fields.get("body").is_some(), context);
         } else if let Some(value) = header(entry, context) {
@@ -202,7 +213,9 @@ fn header(entry: &Entry, context: &mut Context<'_>) -> Option<mixer_cel::Templat
         () => return Some(template),
     };
     let message = format!("the value of `{}` {wrong}", entry.key);
-    context.problems.error(entry.value.span, message);
+    context
+        .problems
+        .error(Code::ReplyHeader, entry.value.span, message);
     None
 }
 
@@ -212,11 +225,17 @@ fn content_type(entry: &Entry, has_body: bool, context: &mut Context<'_>) -> Opt
     let fit = text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if !fit || text.contains(['{', '}']) {
         let message = format!("`content-type` is a media type such as text/html, not `{text}`");
-        context.problems.error(node.span, message);
+        context
+            .problems
+            .error(Code::ReplyHeader, node.span, message);
     } else if !has_body {
         context
             .problems
-            .error(entry.span, "`content-type` says what the `body` is")
+            .error(
+                Code::ReplyHeader,
+                entry.span,
+                "`content-type` says what the `body` is",
+            )
             .help("add a `body`; the message alone is text/plain");
     } else {
         return Some(text.as_str().into());
@@ -256,6 +275,7 @@ fn body(
     };
     if body.source().len() > BODY {
         context.problems.error(
+            Code::ReplyBody,
             node.span,
             format!("a body is at most {} KiB as written", BODY / 1024),
         );
@@ -280,6 +300,7 @@ fn same_status(entries: &[Entry], status: u16, context: &mut Context<'_>) {
         context
             .problems
             .error(
+                Code::ReplyBody,
                 entry.value.span,
                 format!(
                     "the problem's status is {}, and {status} is sent",
@@ -309,7 +330,10 @@ fn json(node: &Node, parts: &mut Vec<Part>, context: &mut Context<'_>) {
                 if entry.value.flow && entry.value.span.start == entry.value.span.end {
                     let message = "YAML reads these braces as a map, not as a template";
                     let help = format!("quote the text: \"{{{}}}\"", entry.key);
-                    context.problems.error(node.span, message).help(help);
+                    context
+                        .problems
+                        .error(Code::ReplyBody, node.span, message)
+                        .help(help);
                 }
                 fixed(parts, if at > 0 { "," } else { "" });
                 fixed(parts, &json_text(&entry.key));
@@ -325,7 +349,7 @@ fn leaf(node: &Node, scalar: &Scalar, parts: &mut Vec<Part>, context: &mut Conte
     match plain(scalar) {
         None => {
             let message = format!("`{}` is not a number that JSON has", scalar.text);
-            context.problems.error(node.span, message);
+            context.problems.error(Code::ReplyBody, node.span, message);
         }
         Some(serde_json::Value::String(text)) if text.is_empty() => fixed(parts, "\"\""),
         Some(serde_json::Value::String(_)) => {

@@ -4,7 +4,7 @@ use mixer_attributes::{OwnedBag, Vocabulary};
 
 use super::given;
 use crate::diagnostics::Problems;
-use crate::{Diagnostics, Sources, yaml};
+use crate::{Code, Diagnostics, Sources, yaml};
 
 /// Reads one YAML (or JSON) document of attributes, by their dotted names, nested or not; a text with no document gives nothing.
 /// `name` is what problems are shown under.
@@ -23,12 +23,13 @@ pub fn request(name: &str, text: &str, vocabulary: &Vocabulary) -> Result<OwnedB
     }
     let custom = vocabulary
         .iter()
-        .filter(|attribute| attribute.id.is_custom());
+        .filter(|attribute| vocabulary.is_computed(attribute.id));
     let defined: Vec<(String, String)> = custom
         .map(|attribute| (attribute.name.clone(), String::new()))
         .collect();
     if let Some(second) = trees.get(1) {
         problems.error(
+            Code::SecondRequest,
             second.span,
             "a request is one document, this is a second one",
         );

@@ -10,9 +10,9 @@ use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{name, word};
 use crate::yaml::{Node, Value};
-use crate::{Condition, OnError, Reply, Rule, RuleKind};
+use crate::{Code, Condition, OnError, Reply, Rule, RuleKind};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a rule",
     keys: &[
         "deny", "require", "allow", "when", "that", "ask", "with", "on_error", "status",
@@ -87,6 +87,7 @@ pub(super) fn read(node: &Node, context: &mut Context<'_>) -> Option<Rule> {
         ask,
         on_error,
         reply,
+        absent_matches,
         mode,
         until,
         reads_request,
@@ -134,6 +135,7 @@ fn demands(fields: &Fields<'_>, kind: RuleKind, context: &mut Context<'_>) {
         RuleKind::Require if fields.lacks("that") && fields.lacks("ask") => {
             problems
                 .error(
+                    Code::NoDemand,
                     fields.span,
                     "a require rule needs `that` (what must hold) or `ask` (who says so)",
                 )

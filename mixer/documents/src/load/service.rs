@@ -9,9 +9,9 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, list, name, scalar, word};
 use crate::yaml::Node;
-use crate::{At, Endpoint, Policy, Protocol, Service, Sources};
+use crate::{At, Code, Endpoint, Policy, Protocol, Service, Sources};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a service",
     keys: &[
         "hosts",
@@ -32,6 +32,13 @@ const SHAPE: Shape = Shape {
         "probes",
         "originate",
     ],
+};
+
+/// `paths`.
+pub(crate) const PATHS: Shape = Shape {
+    what: "`paths`",
+    keys: &["encoded_slash"],
+    later: &[],
 };
 
 /// Services; a name or host means one of them only.
@@ -62,6 +69,7 @@ fn service(
     {
         problems
             .error(
+                Code::ServiceName,
                 document.span,
                 format!(
                     "the name of a service is a host name in lower case, without port, not `{}`",
@@ -105,6 +113,7 @@ fn service(
             Err(first) => {
                 problems
                     .error(
+                        Code::HostTaken,
                         node.span,
                         format!("the host `{given}` means a service already"),
                     )
@@ -123,11 +132,7 @@ fn service(
             .collect();
     }
     if let Some(node) = fields.get("paths") {
-        let shape = Shape {
-            what: "`paths`",
-            keys: &["encoded_slash"],
-            later: &[],
-        };
+        let shape = PATHS;
         let slash =
             Fields::of(node, shape, problems).and_then(|fields| fields.get("encoded_slash"));
         let words = [("keep", true), ("refuse", false)];
@@ -153,7 +158,11 @@ fn service(
 fn host_name(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = &scalar(node, "a host", problems)?.text;
     if text.contains('*') {
-        problems.error(node.span, "wildcards in `hosts` are not supported yet");
+        problems.error(
+            Code::NotSupportedYet,
+            node.span,
+            "wildcards in `hosts` are not supported yet",
+        );
         return None;
     }
     let host = host::normalize(text);
@@ -165,6 +174,7 @@ fn host_name(node: &Node, problems: &mut Problems) -> Option<String> {
         Some(host) if !port => Some(host.into_owned()),
         _ => {
             let error = problems.error(
+                Code::Host,
                 node.span,
                 format!("a host is a name or an address without port, not `{text}`"),
             );
@@ -195,6 +205,7 @@ fn endpoint(node: &Node, problems: &mut Problems) -> Option<Endpoint> {
     };
     if parsed.is_none() {
         let error = problems.error(
+            Code::Endpoint,
             node.span,
             format!("an endpoint is `address:port` or `dns:name:port`, not `{text}`"),
         );
@@ -242,6 +253,7 @@ pub(super) fn warn_unasked(
         {
             problems
                 .warning(
+                    Code::NeverAsked,
                     policy.span,
                     format!(
                         "`{}` is outside the mesh: nobody asks this policy there",

@@ -11,26 +11,26 @@ use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, list, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{At, LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
+use crate::{At, Code, LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "telemetry",
     keys: &["for", "standard", "metrics", "logs", "traces"],
     later: &[],
 };
-const METRIC: Shape = Shape {
+pub(crate) const METRIC: Shape = Shape {
     what: "a metric",
     keys: &[
         "metric", "kind", "at", "when", "value", "buckets", "labels", "to",
     ],
     later: &[],
 };
-const LOGS: Shape = Shape {
+pub(crate) const LOGS: Shape = Shape {
     what: "`logs`",
     keys: &["to", "when", "fields", "at"],
     later: &[],
 };
-const TRACES: Shape = Shape {
+pub(crate) const TRACES: Shape = Shape {
     what: "`traces`",
     keys: &["to", "sample"],
     later: &[],
@@ -157,6 +157,7 @@ fn metric_name(node: &Node, names: &mut Unique, context: &mut Context<'_>) -> Op
         || !text.bytes().all(|b| letter(b) || b.is_ascii_digit())
     {
         problems.error(
+            Code::MetricName,
             node.span,
             format!("the name of a metric is letters, digits and underscores, not `{text}`"),
         );
@@ -164,6 +165,7 @@ fn metric_name(node: &Node, names: &mut Unique, context: &mut Context<'_>) -> Op
     }
     if let Some(prefix) = RESERVED.iter().find(|prefix| text.starts_with(**prefix)) {
         problems.error(
+            Code::MetricName,
             node.span,
             format!("names that begin with `{prefix}` are Mixer's own"),
         );
@@ -171,7 +173,11 @@ fn metric_name(node: &Node, names: &mut Unique, context: &mut Context<'_>) -> Op
     }
     if let Err(first) = names.add(text.strip_suffix("_total").unwrap_or(text), node.span) {
         problems
-            .error(node.span, format!("there is already a metric `{text}`"))
+            .error(
+                Code::MetricTaken,
+                node.span,
+                format!("there is already a metric `{text}`"),
+            )
             .help(format!("the first is at {}", context.sources.place(first)));
     }
     Some(text.as_str().into())
@@ -201,15 +207,16 @@ fn buckets(fields: &Fields<'_>, kind: Option<&str>, context: &mut Context<'_>) -
             .filter(|bound| bound.is_finite())
         {
             Some(bound) if bounds.last().is_none_or(|last| *last < bound) => bounds.push(bound),
-            Some(_) => drop(problems.error(item.span, "the bounds of buckets rise")),
+            Some(_) => drop(problems.error(Code::Buckets, item.span, "the bounds of buckets rise")),
             None => drop(problems.error(
+                Code::Buckets,
                 item.span,
                 format!("a bound is a number, not `{}`", text.text),
             )),
         }
     }
     if bounds.is_empty() || bounds.len() > 200 {
-        problems.error(node.span, "a histogram has 1 to 200 buckets");
+        problems.error(Code::Buckets, node.span, "a histogram has 1 to 200 buckets");
     }
     bounds
 }
@@ -237,6 +244,7 @@ fn texts(
         Value::Wrong => return Vec::new(),
         _ => {
             context.problems.error(
+                Code::WrongShape,
                 node.span,
                 format!(
                     "{what} must be a map from names to expressions, this is {}",
@@ -250,6 +258,7 @@ fn texts(
     for entry in entries {
         if !valid(&entry.key) {
             context.problems.error(
+                Code::LabelName,
                 entry.span,
                 format!("`{}` cannot be a name in {what}", entry.key),
             );

@@ -10,9 +10,9 @@ use crate::context::Context;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, list, name, word};
 use crate::yaml::{Entry, Node, Value};
-use crate::{Expectation, FileId, GivenAnswer, Span, Test, TestKind};
+use crate::{Code, Expectation, FileId, GivenAnswer, Span, Test, TestKind};
 
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     what: "a test",
     keys: &[
         "allow", "deny", "limit", "name", "like", "given", "answers", "times",
@@ -93,6 +93,7 @@ fn test(
         "any" => Expectation::Any,
         "otherwise" | "default" if kind == TestKind::Limit => {
             problems.error(
+                Code::TestOfLimit,
                 key.value.span,
                 "`limit` takes the sentence of a quota, or `any`",
             );
@@ -133,6 +134,7 @@ fn read_answers(node: &Node, context: &mut Context<'_>) -> Vec<(Arc<str>, GivenA
         Value::Wrong => return Vec::new(),
         _ => {
             context.problems.error(
+                Code::WrongShape,
                 node.span,
                 format!(
                     "`answers` must be a map from adapters to answers, this is {}",
@@ -191,6 +193,7 @@ impl Names {
                 .is_some()
             {
                 context.problems.error(
+                    Code::TestTaken,
                     span,
                     format!("there is already a test `{name}` in this policy"),
                 );
@@ -218,6 +221,7 @@ impl Names {
         {
             Some([found]) => return Some(*found),
             Some(_) => drop(context.problems.error(
+                Code::LikeUnknown,
                 node.span,
                 format!("several tests of this file are called `{like}`"),
             )),
@@ -226,9 +230,11 @@ impl Names {
                     .iter()
                     .filter(|other| other.file == case.file)
                     .filter_map(|other| other.name);
-                let error = context
-                    .problems
-                    .error(node.span, format!("there is no test `{like}` in this file"));
+                let error = context.problems.error(
+                    Code::LikeUnknown,
+                    node.span,
+                    format!("there is no test `{like}` in this file"),
+                );
                 if let Some(near) = crate::suggest::nearest(like, known.map(|(name, _)| name)) {
                     error.help(format!("did you mean `{near}`?"));
                 }
@@ -254,6 +260,7 @@ impl Names {
                     .get("like")
                     .map_or(cases[at].fields.span, |like| like.span);
                 context.problems.error(
+                    Code::LikeItself,
                     span,
                     "this test is like itself, or the chain of `like` is too long",
                 );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{digits, scalar};
 use crate::diagnostics::Problems;
 use crate::yaml::Node;
-use crate::{Limit, Period};
+use crate::{Code, Limit, Period};
 
 /// The longest span of time that is taken.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -16,6 +16,7 @@ pub(crate) fn span(node: &Node, what: &str, problems: &mut Problems) -> Option<D
     let span = parse_span(text).filter(|span| !span.is_zero() && *span <= LONGEST);
     if span.is_none() {
         problems.error(
+            Code::Time,
             node.span,
             format!("{what} is a time such as 10ms, 30s, 5m, 24h or 1d, not `{text}`"),
         );
@@ -31,7 +32,7 @@ pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<(Limit, Opti
     let parsed = match (amount.and_then(digits), per, window, words.next()) {
         (Some(0), Some("per"), Some(_), None) => {
             problems
-                .error(node.span, "a limit is above zero")
+                .error(Code::Limit, node.span, "a limit is above zero")
                 .help("to refuse every request, write a deny rule");
             return None;
         }
@@ -46,7 +47,7 @@ pub(crate) fn limit(node: &Node, problems: &mut Problems) -> Option<(Limit, Opti
         _ => None,
     };
     if parsed.is_none() {
-        let error = problems.error(
+        let error = problems.error(Code::Limit,
             node.span,
             format!("a limit is an amount per time, such as `100 per minute` or `5000 per 10s`, not `{text}`"),
         );
@@ -66,6 +67,7 @@ pub(crate) fn at_once(node: &Node, problems: &mut Problems) -> Option<u64> {
     if amount.is_none() {
         problems
             .error(
+                Code::Limit,
                 node.span,
                 format!("with `algorithm: concurrency` a limit is how many at once, not `{text}`"),
             )
@@ -87,6 +89,7 @@ pub(crate) fn percent(node: &Node, what: &str, problems: &mut Problems) -> Optio
         .filter(|number| (0.0..=100.0).contains(number));
     if percent.is_none() {
         problems.error(
+            Code::Share,
             node.span,
             format!("{what} is a share from 0% to 100%, not `{text}`"),
         );

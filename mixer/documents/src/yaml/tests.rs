@@ -17,78 +17,117 @@ fn what_yaml_would_eat_is_refused_where_it_stands() {
     for (text, expected) in [
         (
             "when: !has(x)",
-            "f:1:7: error: a text that begins with `!` is a YAML tag",
+            "f:1:7: error[MX0107]: a text that begins with `!` is a YAML tag",
         ),
         (
             "when: !has(x[\"a\"]) && y",
-            "f:1:7: error: a text that begins with `!` is a YAML tag",
+            "f:1:7: error[MX0107]: a text that begins with `!` is a YAML tag",
         ),
-        ("when: !", "f:1:7: error: a text that begins with `!`"),
-        ("when: ! x", "f:1:7: error: a text that begins with `!`"),
-        ("- !x\n- y", "f:1:3: error: a text that begins with `!`"),
-        ("when: !!str x", "f:1:7: error: a text that begins with `!`"),
+        (
+            "when: !",
+            "f:1:7: error[MX0107]: a text that begins with `!`",
+        ),
+        (
+            "when: ! x",
+            "f:1:7: error[MX0107]: a text that begins with `!`",
+        ),
+        (
+            "- !x\n- y",
+            "f:1:3: error[MX0107]: a text that begins with `!`",
+        ),
+        (
+            "when: !!str x",
+            "f:1:7: error[MX0107]: a text that begins with `!`",
+        ),
         (
             "rules: !list\n- a",
-            "f:1:8: error: a text that begins with `!`",
+            "f:1:8: error[MX0107]: a text that begins with `!`",
         ),
         (
             "when: \"a\" in b",
-            "f:1:11: error: a text that begins with a quote must end with it",
+            "f:1:11: error[MX0105]: a text that begins with a quote must end with it",
         ),
         (
             "when: 'a' in b",
-            "f:1:11: error: a text that begins with a quote must end with it",
+            "f:1:11: error[MX0105]: a text that begins with a quote must end with it",
         ),
         (
             "when: [1].all(x, x)",
-            "f:1:10: error: a text that begins with a bracket is a YAML list",
+            "f:1:10: error[MX0105]: a text that begins with a bracket is a YAML list",
         ),
         (
             "when: {}.size() == 0",
-            "f:1:9: error: a text that begins with a bracket is a YAML list",
+            "f:1:9: error[MX0105]: a text that begins with a bracket is a YAML list",
         ),
         (
             "a: {when: x in [\"q\"]}",
-            "f:1:16: error: the text ends here, but neither `,`",
+            "f:1:16: error[MX0106]: the text ends here, but neither `,`",
         ),
         (
             "a: {when: h[\"q\"] == x}",
-            "f:1:12: error: the text ends here",
+            "f:1:12: error[MX0106]: the text ends here",
         ),
         (
             "a: [x in [1]]",
-            "f:1:10: error: the text ends here, but neither `,`",
+            "f:1:10: error[MX0106]: the text ends here, but neither `,`",
         ),
-        ("a: {when: x ? y : z}", "f:1:17: error: a colon ends a text"),
-        ("when: x ? y : z", "f:1:13: error: a colon and a space"),
+        (
+            "a: {when: x ? y : z}",
+            "f:1:17: error[MX0105]: a colon ends a text",
+        ),
+        (
+            "when: x ? y : z",
+            "f:1:13: error[MX0105]: a colon and a space",
+        ),
         (
             "when: has(x) && y == \"a: b\"",
-            "f:1:24: error: a colon and a space",
+            "f:1:24: error[MX0105]: a colon and a space",
         ),
-        ("when: *x", "f:1:7: error: YAML aliases are not supported"),
-        ("when: * 2", "f:1:7: error: a text that begins with `*`"),
-        ("when: &x y", "f:1:7: error: YAML anchors are not supported"),
+        (
+            "when: *x",
+            "f:1:7: error[MX0108]: YAML aliases are not supported",
+        ),
+        (
+            "when: * 2",
+            "f:1:7: error[MX0105]: a text that begins with `*`",
+        ),
+        (
+            "when: &x y",
+            "f:1:7: error[MX0108]: YAML anchors are not supported",
+        ),
         (
             "a: &x {b: *x}",
-            "f:1:4: error: YAML anchors are not supported",
+            "f:1:4: error[MX0108]: YAML anchors are not supported",
         ),
-        ("<<: {a: b}", "f:1:1: error: YAML merge keys"),
-        ("when: @x", "f:1:7: error: a text that begins with `@`"),
-        ("when: `x`", "f:1:7: error: a text that begins with ``"),
-        ("a:\n\tb: c", "f:2:2: error: a tab cannot indent"),
-        ("%YAML 1.2\n---\na: b", "f:1:1: error: YAML directives"),
+        ("<<: {a: b}", "f:1:1: error[MX0108]: YAML merge keys"),
+        (
+            "when: @x",
+            "f:1:7: error[MX0105]: a text that begins with `@`",
+        ),
+        (
+            "when: `x`",
+            "f:1:7: error[MX0105]: a text that begins with ``",
+        ),
+        ("a:\n\tb: c", "f:2:2: error[MX0103]: a tab cannot indent"),
+        (
+            "%YAML 1.2\n---\na: b",
+            "f:1:1: error[MX0108]: YAML directives",
+        ),
         (
             "a: b\nc: d\na: e",
-            "f:3:1: error: the key `a` is given twice",
+            "f:3:1: error[MX0109]: the key `a` is given twice",
         ),
-        ("{a: 1, a: 2}", "f:1:8: error: the key `a` is given twice"),
-        ("a: \"b", "f:1:4: error: the quote is not closed"),
-        ("a: [b", "f:1:4: error: `[` is not closed"),
-        ("[a]: b", "f:1:1: error: a key must be a text"),
-        ("a: b\n c: d", "f:2:3: error: a colon and a space"),
+        (
+            "{a: 1, a: 2}",
+            "f:1:8: error[MX0109]: the key `a` is given twice",
+        ),
+        ("a: \"b", "f:1:4: error[MX0104]: the quote is not closed"),
+        ("a: [b", "f:1:4: error[MX0104]: `[` is not closed"),
+        ("[a]: b", "f:1:1: error[MX0110]: a key must be a text"),
+        ("a: b\n c: d", "f:2:3: error[MX0105]: a colon and a space"),
         (
             "a:\n  - b\n c: d",
-            "f:3:2: error: this line is not indented",
+            "f:3:2: error[MX0102]: this line is not indented",
         ),
     ] {
         let (_, problems) = parse(text);

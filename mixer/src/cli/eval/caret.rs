@@ -48,6 +48,7 @@ mod tests {
             span,
             message: "wrong".to_owned(),
             help: help.map(str::to_owned),
+            replacement: None,
         };
         assert_eq!(
             shown(source, &[problem(9..11, Some("right"))]),

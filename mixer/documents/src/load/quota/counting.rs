@@ -8,11 +8,11 @@ use mixer_cel::{Expect, Kind};
 
 use crate::context::Context;
 use crate::diagnostics::Problems;
-use crate::fields::{Fields, Shape};
+use crate::fields::Fields;
 use crate::scalar::{at_once, integer, limit, scalar, span, word};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Value};
-use crate::{Algorithm, Calendar, Denied, Limit, LimitTable, Period, Span};
+use crate::{Algorithm, Calendar, Code, Denied, Limit, LimitTable, Period, Span};
 
 /// What `algorithm:` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub(super) fn denied(fields: &Fields<'_>, algorithm: Algorithm, problems: &mut P
     let words = [("free", Denied::Free), ("counts", Denied::Counts)];
     let denied = word(node, "`denied`", &words, &[], problems).unwrap_or(Denied::Free);
     if denied == Denied::Counts && matches!(algorithm, Algorithm::Concurrency { .. }) {
-        problems.error(
+        problems.error(Code::NoMeaning,
             node.span,
             "`denied: counts` has no meaning with `algorithm: concurrency`: a refused request holds nothing",
         );
@@ -125,6 +125,7 @@ fn calendar(fields: &Fields<'_>, rows: &[Row], problems: &mut Problems) -> Optio
         if zone.is_some() && row.period.is_none() {
             problems
                 .error(
+                    Code::Limit,
                     row.span,
                     "a window of the calendar is a second, minute, hour, day, week, month or year",
                 )
@@ -132,6 +133,7 @@ fn calendar(fields: &Fields<'_>, rows: &[Row], problems: &mut Problems) -> Optio
         } else if (row.limit.window, row.period) != (first.limit.window, first.period) {
             problems
                 .error(
+                    Code::LimitTable,
                     row.span,
                     "with `algorithm: fixed-window` all limits of a table are for the same time",
                 )
@@ -152,6 +154,7 @@ fn zone(node: &Node, problems: &mut Problems) -> Option<Tz> {
     if calendar != Some("calendar") || more.is_some() {
         problems
             .error(
+                Code::UnknownWord,
                 node.span,
                 format!("`window` is `calendar` or `calendar` and a time zone, not `{text}`"),
             )
@@ -161,7 +164,11 @@ fn zone(node: &Node, problems: &mut Problems) -> Option<Tz> {
     let name = zone.unwrap_or("UTC");
     let zone = name.parse().ok();
     if zone.is_none() {
-        let error = problems.error(node.span, format!("there is no time zone `{name}`"));
+        let error = problems.error(
+            Code::UnknownWord,
+            node.span,
+            format!("there is no time zone `{name}`"),
+        );
         if let Some(near) = nearest(name, TZ_VARIANTS.iter().map(|zone| zone.name())) {
             error.help(format!("did you mean `{near}`?"));
         } else {
@@ -177,11 +184,6 @@ fn limits(
     hold: Option<Duration>,
     context: &mut Context<'_>,
 ) -> (LimitTable, Vec<Row>) {
-    const SHAPE: Shape = Shape {
-        what: "a limit",
-        keys: &["by", "table", "otherwise"],
-        later: &[],
-    };
     let mut limits = LimitTable {
         by: None,
         table: Vec::new(),
@@ -220,7 +222,7 @@ fn limits(
         limits.otherwise = read(node, &mut context.problems).unwrap_or(NOTHING);
         return (limits, rows);
     };
-    let Some(fields) = Fields::of(node, SHAPE, &mut context.problems) else {
+    let Some(fields) = Fields::of(node, super::TABLE, &mut context.problems) else {
         return (limits, rows);
     };
     let why = "a table of limits needs `by`: an expression that names the row";
@@ -238,7 +240,7 @@ fn limits(
             if entries.is_empty() {
                 context
                     .problems
-                    .error(span, "the table of limits has no row");
+                    .error(Code::LimitTable, span, "the table of limits has no row");
             }
             for entry in entries {
                 let limit = read(&entry.value, &mut context.problems).unwrap_or(NOTHING);
@@ -246,11 +248,11 @@ fn limits(
             }
         }
         Some((Value::Wrong, _)) | None => {}
-        Some((_, span)) => drop(
-            context
-                .problems
-                .error(span, "`table` must be a map from names to limits"),
-        ),
+        Some((_, span)) => drop(context.problems.error(
+            Code::WrongShape,
+            span,
+            "`table` must be a map from names to limits",
+        )),
     }
     (limits, rows)
 }

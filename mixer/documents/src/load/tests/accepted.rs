@@ -202,11 +202,11 @@ fn what_is_still_in_shadow_after_its_time_is_a_warning_at_that_place() {
         format!("f.yaml:{line}:{column}")
     };
     let quota = format!(
-        "{}: warning: in shadow until 2026-12-31T18:00:00+01:00, which has passed",
+        "{}: warning[MX3011]: in shadow until 2026-12-31T18:00:00+01:00, which has passed",
         place("2026-12-31T18")
     );
     let policy = format!(
-        "{}: warning: in shadow until 2026-12-31, which has passed",
+        "{}: warning[MX3011]: in shadow until 2026-12-31, which has passed",
         place("2026-12-31\nfail")
     );
     // 2026-12-31T17:00:00Z, and the end of that day.
@@ -659,7 +659,7 @@ fn nothing_but_defaults_is_a_set_without_sources() {
     assert_eq!(set.mesh, crate::Mesh::default());
     assert_eq!(
         problems("# nothing\n---\n").lines(),
-        ["error: no documents in f.yaml"]
+        ["error[MX0002]: no documents in f.yaml"]
     );
 }
 
@@ -673,8 +673,8 @@ fn a_comment_behind_one_space_is_a_warning_and_behind_two_is_none() {
     assert_eq!(
         problems(&policy(" ")).lines(),
         [
-            "f.yaml:4:15: warning: ` #` begins a comment: the text ends before it",
-            "f.yaml:5:27: warning: ` #` begins a comment: the text ends before it",
+            "f.yaml:4:15: warning[MX0112]: ` #` begins a comment: the text ends before it",
+            "f.yaml:5:27: warning[MX0112]: ` #` begins a comment: the text ends before it",
         ]
     );
     assert!(problems(&policy("  ")).lines().is_empty());

@@ -351,7 +351,7 @@ fn one_mistake_in_one_of_many_files_refuses_all() {
     let problems = load(Sources::from_texts(texts)).unwrap_err();
     assert_eq!(problems.errors(), 1);
     assert!(
-        problems.lines()[0].starts_with("3.yaml:3:1: error: unknown key `ruels`"),
+        problems.lines()[0].starts_with("3.yaml:3:1: error[MX1004]: unknown key `ruels`"),
         "{:?}",
         problems.lines()
     );

@@ -1,0 +1,278 @@
+//! What each key holds and means: the table behind the schema.
+
+use serde_json::{Value, json};
+
+/// Definition, key, what it holds, what it means. What a key holds is the name of a definition, `[name]` for a list of it,
+/// `{name}` for a map to it, words with `|` between them, or several of these with ` or `.
+type Key = (&'static str, &'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+const KEYS: &[Key] = &[
+    ("document", "policy", "name", "A policy: who may do what at some destinations. Its name, unique among policies."),
+    ("document", "adapter", "name", "A connection to a backend. Its name, unique among adapters."),
+    ("document", "mesh", "mesh", "What holds for the whole mesh; at most one document."),
+    ("document", "service", "name", "A service: the host name callers use."),
+    ("document", "telemetry", "name", "Metrics, logs and traces beyond the standard ones. Its name, unique among telemetry."),
+    ("document", "attributes", "attributes", "What this mesh knows about requests beyond the built-in attributes."),
+    // Policies.
+    ("policy", "for", "cel", "Which destinations: `destination.service`, `.namespace`, `.labels[\"x\"]`, `context.reporter` or `rate_limit.domain`, with ==, in, startsWith, endsWith, && and ||; or `always`."),
+    ("policy", "at", "inbound|outbound", "Who asks: the proxy at the destination (inbound, the default) or at the caller."),
+    ("policy", "guard", "bool", "Decided alone: no other policy's allow satisfies it. Default false."),
+    ("policy", "mode", "enforce|shadow", "`shadow` denies nobody and says what it would have done. Default enforce."),
+    ("policy", "until", "date", "With `mode: shadow`: until when; after that, loading warns."),
+    ("policy", "fail", "closed|open", "When no Mixer can be asked. Default closed."),
+    ("policy", "rules", "[rule]", "Deny rules are asked first, then require rules, then allow rules."),
+    ("policy", "otherwise", "allow|deny or otherwise", "When no rule decides; mandatory beside an allow rule."),
+    ("policy", "quotas", "[quota]", "How much may be spent, by whom, in what time."),
+    ("policy", "tests", "[test]", "What `mixer test` checks."),
+    // Rules.
+    ("rule", "deny", "sentence", "Denies when it matches. The sentence is its name in messages, metrics, logs and tests."),
+    ("rule", "require", "sentence", "Denies unless `that` holds. The sentence is its name in messages, metrics, logs and tests."),
+    ("rule", "allow", "sentence", "Lets pass when it matches. The sentence is its name in messages, metrics, logs and tests."),
+    ("rule", "when", "condition", "For which requests; a list means that all must hold. Default `always`."),
+    ("rule", "that", "condition", "What a require rule demands."),
+    ("rule", "ask", "name", "The adapter that answers match or no match."),
+    ("rule", "with", "{cel}", "What the adapter is given."),
+    ("rule", "on_error", "deny|allow", "When the adapter cannot be asked. Default deny."),
+    ("rule", "id", "name", "Its name in metrics; default the sentence."),
+    ("rule", "mode", "enforce|shadow", "`shadow` denies nobody and says what it would have done. Default enforce."),
+    ("rule", "until", "date", "With `mode: shadow`: until when; after that, loading warns."),
+    ("rule", "absent", "match", "Of a deny rule: a request that lacks what `when` reads is denied on purpose."),
+    ("otherwise", "deny", "sentence", "Denies, with this sentence."),
+    // What a denied caller is told.
+    ("reply", "status", "int", "400 to 599, or 301, 302, 303, 307, 308 with `location`."),
+    ("reply", "location", "text", "Target of a redirect, with CEL in braces."),
+    ("reply", "message", "text", "What the caller reads, with CEL in braces; default the sentence."),
+    ("reply", "headers", "{text}", "Headers of the reply, with CEL in braces."),
+    ("reply", "body", "any", "A text, or a map or list that is sent as JSON; with CEL in braces."),
+    ("reply", "grpc", "text", "The status of gRPC callers, such as PERMISSION_DENIED."),
+    // Quotas.
+    ("quota", "quota", "sentence", "Its name in messages, metrics, logs and tests."),
+    ("quota", "id", "name", "Names the counter, over all policies; default policy/sentence."),
+    ("quota", "when", "condition", "Which requests it counts; a list means that all must hold. Default `always`."),
+    ("quota", "key", "[cel]", "Each value has a counter; `[]` is one counter for all."),
+    ("quota", "absent", "share|deny|skip", "A key that is absent: one common counter (the default), a denial, or not counted."),
+    ("quota", "limit", "limit or limits", "Such as `100 per minute`, or a table of limits; with concurrency how many at once."),
+    ("quota", "cost", "cel", "What a request costs: a CEL int. Default 1."),
+    ("quota", "algorithm", "sliding-window|gcra|fixed-window|concurrency", "How it is counted. Default sliding-window."),
+    ("quota", "burst", "int", "With gcra: tokens that may be spent at once; default the limit's amount."),
+    ("quota", "window", "window", "With fixed-window: `calendar`, or `calendar` and a time zone. Default: opened by the first request."),
+    ("quota", "hold", "time", "With concurrency: how long a request is counted that nobody says is over."),
+    ("quota", "denied", "free|counts", "Whether a refused request counts. Default free."),
+    ("quota", "store", "name", "The adapter that counts. Default memory."),
+    ("quota", "lease", "auto or int", "Tokens a proxy may hold in advance; 0: always ask. Default auto."),
+    ("quota", "on_error", "allow|deny or quota_on_error", "When the store cannot be asked. Default allow."),
+    ("quota", "mode", "enforce|shadow", "`shadow` counts and refuses nobody. Default enforce."),
+    ("quota", "until", "date", "With `mode: shadow`: until when; after that, loading warns."),
+    ("limits", "by", "cel", "The name of the row: a CEL string."),
+    ("limits", "table", "{limit}", "Limits by the name of the row."),
+    ("limits", "otherwise", "limit", "When no row is named so."),
+    ("quota_on_error", "local", "share", "Each proxy counts alone up to this share of the limit."),
+    // Tests.
+    ("test", "allow", "sentence", "The request passes, by this: a sentence, `otherwise`, `default` or `any`."),
+    ("test", "deny", "sentence", "The request is denied, by this: a sentence, `otherwise`, `default` or `any`."),
+    ("test", "limit", "sentence", "The quota that refuses the last of `times` requests; or `any`."),
+    ("test", "name", "name", "For `like`."),
+    ("test", "like", "name", "A test whose `given` and `answers` are below this one's."),
+    ("test", "given", "map", "The request: attributes, nested or dotted; null unsets."),
+    ("test", "answers", "{answer}", "What adapters answer, by their name."),
+    ("test", "times", "int", "With `limit`: the request that is refused, counting from 1."),
+    // Adapters.
+    ("adapter", "type", "name", "What it is."),
+    ("adapter", "config", "map", "What the adapter's own page says."),
+    // The mesh.
+    ("mesh", "default", "allow|deny", "When no policy decides. Default allow."),
+    ("mesh", "outbound", "allow|deny", "Whether requests to hosts that no service names may leave. Default allow."),
+    ("mesh", "trust_domain", "name", "Own trust domain. Default cluster.local."),
+    ("mesh", "federated", "[name]", "Other trust domains whose namespaces and service accounts are believed."),
+    ("mesh", "tls", "permissive", "Permissive is the only value so far."),
+    ("mesh", "client_ip", "client_ip", "Where `request.client_ip` comes from."),
+    ("mesh", "denials", "denials", "Who is told why a request was denied."),
+    ("mesh", "fail", "fail", "When no Mixer can be asked."),
+    ("mesh", "opaque_ports", "[int]", "Ports whose traffic is carried unread."),
+    ("client_ip", "header", "text", "The header that names the client, in lower case."),
+    ("client_ip", "trusted", "[text]", "Networks whose word is taken, such as 10.0.0.0/8."),
+    ("denials", "show", "mesh|everyone|nobody", "Default mesh: callers with a verified identity."),
+    ("fail", "stale", "time", "How long answers that may be out of date are used. Default 10m."),
+    ("fail", "cold", "wait", "A proxy that never heard of Mixer waits."),
+    // Services.
+    ("service", "hosts", "[text]", "Other names that mean it, without port."),
+    ("service", "namespace", "name", "Default: what follows the first dot of its name."),
+    ("service", "protocol", "http|http2|grpc|tcp", "What it speaks; default: detected."),
+    ("service", "endpoints", "[text]", "Where it or its inbound proxies listen: `address:port` or `dns:name:port`."),
+    ("service", "paths", "paths", "How its paths are read."),
+    ("service", "tls", "permissive", "Permissive is the only value so far."),
+    ("service", "external", "bool", "Outside the mesh: policies on it say `at: outbound`. Default false."),
+    ("paths", "encoded_slash", "keep|refuse", "Whether `%2f` stays as it is or is refused. Default refuse."),
+    // Telemetry.
+    ("telemetry", "for", "cel", "Which destinations, as in a policy."),
+    ("telemetry", "standard", "keep|drop", "The standard metrics. Default keep."),
+    ("telemetry", "metrics", "[metric]", "Metrics of its own."),
+    ("telemetry", "logs", "logs or [logs]", "Log lines of its own."),
+    ("telemetry", "traces", "traces", "Spans."),
+    ("metric", "metric", "name", "Its name: letters, digits, underscores."),
+    ("metric", "kind", "counter|gauge|histogram", "What it is."),
+    ("metric", "at", "destination|source", "Which side reports it. Default destination."),
+    ("metric", "when", "condition", "Which requests. Default `always`."),
+    ("metric", "value", "cel", "What is added or observed; default 1."),
+    ("metric", "buckets", "[number]", "Upper bounds of a histogram, rising."),
+    ("metric", "labels", "{cel}", "Labels and their values."),
+    ("metric", "to", "name", "The adapter it goes to. Default prometheus."),
+    ("logs", "to", "name", "The adapter they go to."),
+    ("logs", "when", "condition", "Which requests. Default `always`."),
+    ("logs", "fields", "{cel}", "Fields beyond the standard ones."),
+    ("logs", "at", "destination|source", "Which side. Default destination."),
+    ("traces", "to", "name", "The adapter they go to."),
+    ("traces", "sample", "share", "Share of new traces. Default 1%."),
+    // Attributes.
+    ("attribute", "name", "name", "Words joined by dots, in a family of its own."),
+    ("attribute", "type", "string|int|double|bool|bytes|timestamp|duration|ip|list<string>|list(string)|map<string,string>|map(string, string)", "The type of its values."),
+    ("attribute", "from", "cel", "What it is computed from."),
+    ("attribute", "value", "any", "A constant, written as YAML."),
+    ("attribute", "meaning", "text", "For those who read policies."),
+    // Kubernetes.
+    ("kubernetes", "apiVersion", "mixer.dev/v1", "The version of documents."),
+    ("kubernetes", "kind", "name", "The kind of document, such as Policy."),
+    ("kubernetes", "metadata", "metadata", "Its name, and what Kubernetes wants to know."),
+    ("kubernetes", "spec", "any", "The document's body."),
+    ("metadata", "name", "name", "The document's name."),
+    ("metadata", "namespace", "name", "Of Kubernetes."),
+    ("metadata", "labels", "map", "Of Kubernetes."),
+    ("metadata", "annotations", "map", "Of Kubernetes."),
+];
+
+/// What is no map of keys, by name. YAML reads some texts as numbers or bools, so these are taken for texts.
+pub(super) fn plain() -> Vec<(&'static str, Value)> {
+    let text = json!({ "type": ["string", "number", "boolean"] });
+    let pattern = |pattern: &str| json!({ "type": ["string", "number"], "pattern": pattern });
+    vec![
+        ("text", text.clone()),
+        (
+            "name",
+            json!({ "type": ["string", "number", "boolean"], "maxLength": 200 }),
+        ),
+        (
+            "sentence",
+            json!({ "type": ["string", "number", "boolean"], "maxLength": 200 }),
+        ),
+        ("cel", text.clone()),
+        (
+            "condition",
+            json!({ "anyOf": [text, { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/cel" } }] }),
+        ),
+        ("any", json!(true)),
+        ("map", json!({ "type": "object" })),
+        ("bool", json!({ "type": "boolean" })),
+        (
+            "int",
+            json!({ "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$" }),
+        ),
+        ("number", json!({ "type": ["number", "string"] })),
+        ("date", json!({ "type": "string", "pattern": "^[0-9]{4}-" })),
+        ("time", pattern("^[0-9]+(ms|s|m|h|d)$")),
+        ("share", pattern("^[0-9.]+%$")),
+        ("limit", pattern("^[0-9]+( +per +[0-9a-z]+)?$")),
+        ("window", pattern("^calendar( +[A-Za-z0-9_/+-]+)?$")),
+        (
+            "answer",
+            json!({ "enum": ["match", "no match", "unavailable"] }),
+        ),
+    ]
+}
+
+/// What a key of a definition holds; `None` where the table has nothing.
+pub(super) fn property(definition: &str, key: &str) -> Option<Value> {
+    let find = |definition: &str| {
+        KEYS.iter()
+            .find(|(of, known, ..)| *of == definition && *known == key)
+    };
+    let reply = ["rule", "otherwise", "quota"].contains(&definition);
+    let found = find(definition).or_else(|| find("reply").filter(|_| reply));
+    let (_, _, holds, meaning) = found?;
+    let mut forms: Vec<Value> = holds.split(" or ").map(form).collect();
+    let mut value = match forms.len() {
+        1 => forms.remove(0),
+        _ => json!({ "anyOf": forms }),
+    };
+    value["description"] = (*meaning).into();
+    Some(value)
+}
+
+fn form(holds: &str) -> Value {
+    let reference = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let between = |open: char, close: char| holds.strip_prefix(open)?.strip_suffix(close);
+    if let Some(item) = between('[', ']') {
+        return json!({ "type": "array", "items": reference(item) });
+    }
+    if let Some(value) = between('{', '}') {
+        return json!({ "type": "object", "additionalProperties": reference(value) });
+    }
+    let known = plain().iter().any(|(name, ..)| *name == holds)
+        || crate::load::SHAPES.iter().any(|(name, _)| *name == holds);
+    match holds {
+        _ if known => reference(holds),
+        _ => json!({ "enum": holds.split('|').collect::<Vec<_>>() }),
+    }
+}
+
+/// Which keys a definition must have, as members of its schema.
+pub(super) fn demands(definition: &str) -> Vec<(&'static str, Value)> {
+    let all = |keys: &[&str]| vec![("required", json!(keys))];
+    let one = |keys: &[&str]| {
+        let each: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({ "required": [key] }))
+            .collect();
+        vec![("oneOf", each.into())]
+    };
+    match definition {
+        "policy" | "telemetry" => all(&["for"]),
+        "rule" => one(&["deny", "require", "allow"]),
+        "otherwise" => all(&["deny"]),
+        "quota" => all(&["quota", "key", "limit"]),
+        "limits" => all(&["by", "table", "otherwise"]),
+        "quota_on_error" => all(&["local"]),
+        "test" => one(&["allow", "deny", "limit"]),
+        "adapter" => all(&["type"]),
+        "client_ip" => all(&["header", "trusted"]),
+        "metric" => all(&["metric", "kind"]),
+        "logs" | "traces" => all(&["to"]),
+        "attribute" => all(&["name", "type"]),
+        "metadata" => all(&["name"]),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::SHAPES;
+
+    #[test]
+    fn every_key_the_loader_reads_is_described_and_no_other_is() {
+        for (name, shape) in SHAPES {
+            for key in shape.keys {
+                let value = property(name, key);
+                let described = value
+                    .as_ref()
+                    .and_then(|value| value["description"].as_str());
+                assert!(
+                    described.is_some_and(|text| !text.is_empty()),
+                    "{name}.{key}"
+                );
+            }
+        }
+        for (name, key, ..) in KEYS {
+            let shapes: &[&str] = match *name {
+                "document" => continue,
+                "reply" => &["rule", "otherwise", "quota"],
+                name => &[name],
+            };
+            for wanted in shapes {
+                let shape = SHAPES.iter().find(|(name, _)| name == wanted);
+                let read = shape.is_some_and(|(_, shape)| shape.keys.contains(key));
+                assert!(read, "nothing reads {wanted}.{key}");
+            }
+        }
+    }
+}
