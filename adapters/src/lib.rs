@@ -16,6 +16,8 @@ pub fn builtin() -> Registry {
     let registry = registry.with::<mixer_memory_quota::MemoryQuota>();
     #[cfg(feature = "prometheus")]
     let registry = registry.with::<mixer_prometheus::Prometheus>();
+    #[cfg(feature = "redis-quota")]
+    let registry = registry.with::<mixer_redis_quota::RedisQuota>();
     #[cfg(feature = "zipkin")]
     let registry = registry.with::<mixer_zipkin::Zipkin>();
     registry

@@ -16,6 +16,7 @@ fn example(kind: &str) -> Example {
         "log" => Example::new(json!({"to": {"file": "/dev/null"}})),
         "memory-quota" => Example::new(json!({"max_keys": 1000})),
         "prometheus" => Example::new(json!({"max_series": 100})),
+        "redis-quota" => Example::new(json!({"url": "redis://127.0.0.1:1"})).without_store(),
         "zipkin" => Example::new(json!({"url": "http://127.0.0.1:9411/api/v2/spans"})),
         other => panic!("`{other}` has no example to be checked with"),
     }
@@ -35,6 +36,13 @@ fn every_feature_is_on_by_default() {
     let types: Vec<_> = builtin().types().collect();
     assert_eq!(
         types,
-        ["list", "log", "memory-quota", "prometheus", "zipkin"]
+        [
+            "list",
+            "log",
+            "memory-quota",
+            "prometheus",
+            "redis-quota",
+            "zipkin"
+        ]
     );
 }

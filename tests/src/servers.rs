@@ -2,10 +2,12 @@
 
 mod envoy;
 mod prometheus;
+mod redis;
 mod zipkin;
 
 pub use envoy::{Duties, Envoy};
 pub use prometheus::{Prometheus, promtool_faults};
+pub use redis::{Redis, RedisCluster, RedisWatched};
 pub use zipkin::Zipkin;
 
 use std::path::PathBuf;
