@@ -89,14 +89,14 @@ impl Town {
             passed += u64::from(self.request(client).await);
         }
         // What is asked for in the background has half a lease of such steps to come back.
-        tokio::time::sleep(STEP).await;
+        Clock::system().sleep(STEP).await;
         self.hand.advance(STEP);
         passed
     }
 
     /// Lets what is on its way arrive: no virtual time passes.
     async fn settle(&self) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        Clock::system().sleep(Duration::from_millis(20)).await;
     }
 
     /// Calls of Quota that all clients made, and charges they paid without one.

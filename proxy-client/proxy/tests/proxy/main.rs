@@ -7,6 +7,7 @@ mod app;
 mod check;
 mod cli;
 mod drain;
+mod in_flight;
 mod matrix;
 mod mixer;
 mod opaque;

@@ -30,6 +30,7 @@ struct Inner {
     checks: Mutex<Vec<Attributes>>,
     states: watch::Sender<WatchResponse>,
     reports: watch::Sender<Vec<v1::ReportRequest>>,
+    asks: watch::Sender<Vec<v1::Ask>>,
 }
 
 /// What a scope says unless a test says otherwise: rules apply.
@@ -113,6 +114,7 @@ impl TestMixer {
             checks: Mutex::default(),
             states: watch::Sender::new(state),
             reports: watch::Sender::default(),
+            asks: watch::Sender::default(),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -155,6 +157,20 @@ impl TestMixer {
             .clone()
     }
 
+    /// What of quotas was asked so far.
+    pub(crate) fn asks(&self) -> Vec<v1::Ask> {
+        self.inner.asks.borrow().clone()
+    }
+
+    /// Waits until so much of quotas was asked.
+    pub(crate) async fn wait_for_asks(&self, count: usize) -> Vec<v1::Ask> {
+        let mut asks = self.inner.asks.subscribe();
+        crate::soon(asks.wait_for(|asks| asks.len() >= count))
+            .await
+            .unwrap()
+            .clone()
+    }
+
     /// Announces another state.
     pub(crate) fn announce(&self, change: impl FnOnce(&mut WatchResponse)) {
         self.inner.states.send_modify(|state| {
@@ -172,6 +188,13 @@ impl Drop for TestMixer {
     }
 }
 
+fn granted() -> v1::Grant {
+    v1::Grant {
+        outcome: v1::grant::Outcome::Granted.into(),
+        ..v1::Grant::default()
+    }
+}
+
 struct Service(Arc<Inner>);
 
 #[tonic::async_trait]
@@ -184,16 +207,22 @@ impl Mixer for Service {
         let decision = (self.0.decide)(&attributes);
         self.0.checks.lock().unwrap().push(attributes);
         Ok(Response::new(v1::CheckResponse {
+            grants: decision.charges.iter().map(|_| granted()).collect(),
             decision: Some(decision),
-            grants: Vec::new(),
         }))
     }
 
     async fn quota(
         &self,
-        _: Request<v1::QuotaRequest>,
+        request: Request<v1::QuotaRequest>,
     ) -> Result<Response<v1::QuotaResponse>, Status> {
-        Err(Status::unimplemented("no quotas in these tests"))
+        let asks = request.into_inner().asks;
+        let grants = asks.iter().map(|_| granted()).collect();
+        self.0.asks.send_modify(|asked| asked.extend(asks));
+        Ok(Response::new(v1::QuotaResponse {
+            grants,
+            ..v1::QuotaResponse::default()
+        }))
     }
 
     async fn report(
