@@ -11,7 +11,7 @@ use mixer_cel::{Expression, Selector};
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::Fields;
-use crate::{At, Code, LeaseLimit, Policy, Quota, QuotaOnError, Span};
+use crate::{Algorithm, At, Code, LeaseLimit, Policy, Quota, QuotaOnError, Span};
 
 const FAMILY: &str = "rate_limit.";
 
@@ -93,12 +93,22 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
             .error(Code::NoMeaning, quota.span, "the status of a refusal is the proxy's here")
             .help("Envoy has `rate_limited_status` and `rate_limited_as_resource_exhausted`; `message`, `headers` and `body` are sent along");
     }
-    if quota.lease != LeaseLimit::Auto {
+    let held = matches!(quota.algorithm, Algorithm::Concurrency { .. });
+    if quota.lease != LeaseLimit::Auto && !held {
         problems.error(
             Code::NoMeaning,
             quota.span,
             "`lease` has no meaning here: nobody who asks the rate limit service holds leases",
         );
+    }
+    if let Algorithm::Concurrency { .. } = quota.algorithm {
+        problems
+            .error(
+                Code::NoMeaning,
+                quota.span,
+                "`algorithm: concurrency` has no meaning here: the rate limit service is not told when a request is over",
+            )
+            .help("write `sliding-window`, `gcra` or `fixed-window`");
     }
     if let QuotaOnError::Local(_) = quota.on_error {
         problems

@@ -72,6 +72,7 @@ fn each_mistake_is_shown_where_it_is() {
         (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, status: 503 }"), "4:14", "the status of a refusal is the proxy's"),
         (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, lease: 0 }"), "4:14", "`lease` has no meaning here"),
         (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, on_error: { local: 10% } }"), "4:14", "no proxy of ours could count alone"),
+        (limits("quotas:\n  - { quota: q, key: [], limit: 5, algorithm: concurrency, hold: 30s }"), "4:14", "not told when a request is over"),
         (quota("key: [rate_limit.domain], limit: 1 per day"), "4:14", "`rate_limit.domain` is known only where `for` names"),
         (rule("{ deny: all, when: rate_limit.hits > 1 }"), "4:13", "`rate_limit.hits` is known only where `for` names"),
         // Rules.
