@@ -132,19 +132,23 @@ async fn checked(mixer: &Mixer) {
     );
 }
 
-/// `count` limits in one domain, each for another path.
+/// `count` limits in one domain, each for another path; a thousand in a policy and a file, which may have 1 MiB.
 fn documents(count: usize) -> Documents {
-    let limits: String = (0..count)
-        .map(|number| {
-            format!(
+    let documents = Documents::new::<&str>([]);
+    let numbers: Vec<usize> = (0..count).collect();
+    for (part, numbers) in numbers.chunks(1_000).enumerate() {
+        let mut policy =
+            format!("policy: edge {part}\nfor: rate_limit.domain == \"edge\"\nquotas:\n");
+        for number in numbers {
+            policy += &format!(
                 r#"  - quota: limit number {number}
     when: 'rate_limit.descriptor["path"] == "/part{number}"'
     key: ['rate_limit.descriptor["user_id"]']
     limit: 1000000000 per day
 "#
-            )
-        })
-        .collect();
-    let policy = format!("policy: edge\nfor: rate_limit.domain == \"edge\"\nquotas:\n{limits}");
-    Documents::new([("edge.yaml", policy)])
+            );
+        }
+        documents.write(&format!("edge{part}.yaml"), &policy);
+    }
+    documents
 }
