@@ -211,8 +211,10 @@ fn refuses(charge: &Charge, taken: &Taken, only_asked: bool) -> Option<Why> {
         Outcome::Refused => Some(Why::Reached),
         // Who only asks wants to know whether one more would pass.
         Outcome::Granted if only_asked && taken.remaining == 0 => Some(Why::Reached),
+        // Its own snapshot has the quota; were it not so, nobody would have said that the request may pass.
+        Outcome::Unknown => Some(Why::Unavailable),
         Outcome::Unavailable if charge.on_error == QuotaOnError::Deny => Some(Why::Unavailable),
-        Outcome::Granted | Outcome::Unavailable | Outcome::Unknown => None,
+        Outcome::Granted | Outcome::Unavailable => None,
     }
 }
 
