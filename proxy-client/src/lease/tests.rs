@@ -35,6 +35,7 @@ fn charge(quota: &str, cost: u64) -> Charge {
         },
         hold: None,
         counts_denied: false,
+        tell: crate::Tell::Nothing,
     }
 }
 
