@@ -43,6 +43,9 @@ pub struct Flags {
     /// Where the application's own requests are taken (15001 by custom).
     #[arg(long, value_name = "ADDR")]
     outbound: Option<String>,
+    /// Connections are redirected here: carry them where they were going.
+    #[arg(long)]
+    transparent: bool,
     /// Where health, metrics and the configuration are shown (15020 by custom).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
@@ -110,6 +113,7 @@ impl Flags {
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
         (config.app, config.inbound, config.outbound, config.admin) =
             (app, inbound, outbound, admin);
+        config.transparent = self.transparent;
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);

@@ -16,6 +16,7 @@ mod exchange;
 mod flag;
 mod forward;
 mod headers;
+mod intercept;
 mod metrics;
 mod opaque;
 mod outside;

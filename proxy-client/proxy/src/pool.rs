@@ -17,17 +17,28 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use mixer_runtime::{Clock, Instant};
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
+use crate::intercept;
 use crate::metrics::Counters;
 use crate::upstream::{Circuit, Kind, Permit};
+
+/// How the connections of a pool leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// As any other of this process.
+    AsUsual,
+    /// As the host's rules let pass what is for the application.
+    Unredirected,
+}
 
 /// Connections of one thread, by server.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    leaving: Leaving,
     limits: Limits,
     clock: Clock,
     counters: Arc<Counters>,
@@ -71,8 +82,14 @@ pub(crate) struct SendError {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Limits, clock: Clock, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        clock: Clock,
+        counters: Arc<Counters>,
+        leaving: Leaving,
+    ) -> Self {
         Self {
+            leaving,
             limits,
             clock,
             counters,
@@ -137,7 +154,7 @@ impl Pool {
         self.counters.connected();
         let connected = match self
             .clock
-            .within(self.limits.connect, TcpStream::connect(address))
+            .within(self.limits.connect, self.leave(address))
             .await
         {
             Some(Ok(stream)) => stream
@@ -152,6 +169,24 @@ impl Pool {
             self.counters.connect_failed();
         }
         connected.map(|stream| (stream, permit))
+    }
+}
+
+impl Pool {
+    async fn leave(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        let source = match self.leaving {
+            Leaving::AsUsual => None,
+            Leaving::Unredirected => intercept::source(address),
+        };
+        let Some(source) = source else {
+            return TcpStream::connect(address).await;
+        };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(source)?;
+        socket.connect(address).await
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mixer_cel::References;
 use mixer_client::State;
 use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources};
 use mixer_runtime::Instant;
 
+use crate::intercept;
 use crate::shared::Shared;
 use crate::upstream::{Checked, Upstream, check_health};
 
@@ -30,6 +32,8 @@ pub(crate) struct Routing {
     pub(crate) references: References,
     directory: Directory,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Services by the addresses of their endpoints; of several the first by name. Only for connections that were redirected.
+    addresses: ArcSwap<HashMap<SocketAddr, Arc<str>>>,
 }
 
 /// Addresses of a host that no service names, taken in turn.
@@ -55,18 +59,45 @@ impl Routing {
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
-        Self {
+        let routing = Self {
             mesh: set.mesh.clone(),
             references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
             upstreams,
+            addresses: ArcSwap::default(),
+        };
+        if shared.config.transparent {
+            routing.index();
         }
+        routing
     }
 
     /// The service that `authority` means.
     pub(crate) fn resolve(&self, authority: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(&self.directory.resolve(authority)?.name)
+    }
+
+    /// The service that has an endpoint at `address`.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<&Arc<Upstream>> {
+        let addresses = self.addresses.load();
+        self.upstreams
+            .get(addresses.get(&intercept::plain(address))?)
+    }
+
+    /// Learns the addresses that endpoints have now.
+    fn index(&self) {
+        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams.values().collect();
+        upstreams.sort_unstable_by_key(|upstream| &upstream.service.name);
+        let mut addresses = HashMap::new();
+        for upstream in upstreams {
+            for address in upstream.addresses() {
+                addresses
+                    .entry(intercept::plain(address))
+                    .or_insert_with(|| upstream.service.name.clone());
+            }
+        }
+        self.addresses.store(Arc::new(addresses));
     }
 
     /// Every service, for the configuration dump.
@@ -167,12 +198,16 @@ pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
                 .iter()
                 .any(|upstream| upstream.service.name == *name)
         });
+        let mut resolved = false;
         for upstream in upstreams {
-            let name = upstream.service.name.clone();
-            kept.entry(name)
-                .or_default()
-                .see_to(upstream, &shared)
-                .await;
+            let kept = kept.entry(upstream.service.name.clone()).or_default();
+            resolved |= kept.see_to(upstream, &shared).await;
+        }
+        if let Some(routing) = &routing
+            && resolved
+            && shared.config.transparent
+        {
+            routing.index();
         }
         drop(routing);
         shared.clock.sleep(TICK).await;
@@ -187,10 +222,11 @@ struct Kept {
 }
 
 impl Kept {
-    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) {
-        if let Some(resolver) = shared.resolver.get()
-            && upstream.is_due(shared.clock.now())
-        {
+    /// Whether names were asked for.
+    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) -> bool {
+        let resolver = shared.resolver.get();
+        let resolver = resolver.filter(|_| upstream.is_due(shared.clock.now()));
+        if let Some(resolver) = resolver {
             upstream.resolve(resolver, &shared.clock).await;
         }
         // Another document may have other checks: it is asked at once.
@@ -204,5 +240,6 @@ impl Kept {
             let next = check_health(upstream, &mut self.checked, &shared.clock).await;
             self.checks = Some((upstream.service.clone(), next));
         }
+        resolver.is_some()
     }
 }

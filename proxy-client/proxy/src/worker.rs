@@ -15,10 +15,11 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{self, Connection, Ending};
+use crate::connection::{self, Connection, Ending, Ends};
 use crate::exchange::Destination;
+use crate::intercept;
 use crate::metrics::Counters;
-use crate::pool::Pool;
+use crate::pool::{Leaving, Pool};
 use crate::routing::{Addresses, Routing};
 use crate::shared::Shared;
 
@@ -40,6 +41,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: Rc<Pool>,
+    /// Connections to the application: kept apart, since the host's rules let them pass where others are redirected.
+    pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
     /// Addresses of hosts no service names, for a while.
@@ -98,6 +101,7 @@ impl Worker {
             }
         }
         self.pool.sweep(now);
+        self.to_application.sweep(now);
         self.outside
             .borrow_mut()
             .retain(|_, (_, until)| *until > now);
@@ -123,7 +127,16 @@ impl Worker {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let connection = Connection::new(self.clone(), at, peer, local, guard);
+        let original = match self.shared.config.transparent {
+            true => intercept::original(&stream, at, local),
+            false => None,
+        };
+        let ends = Ends {
+            peer,
+            local,
+            original,
+        };
+        let connection = Connection::new(self.clone(), at, ends, guard);
         if self.draining.get() {
             connection.end(Ending::Gracefully);
         }
@@ -168,12 +181,17 @@ pub(crate) fn run(
 ) {
     let news = shared.client.as_ref().map(|client| client.state());
     let newest = news.as_ref().and_then(|news| news.borrow().clone());
+    let pool = |leaving| {
+        let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
+        Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
+    };
+    let to_application = match shared.config.transparent {
+        true => Leaving::Unredirected,
+        false => Leaving::AsUsual,
+    };
     let worker = Rc::new(Worker {
-        pool: Rc::new(Pool::new(
-            shared.config.limits.clone(),
-            shared.clock.clone(),
-            counters.clone(),
-        )),
+        pool: pool(Leaving::AsUsual),
+        to_application: pool(to_application),
         no_bytes: Rc::new(Cell::new(0)),
         outside: RefCell::new(HashMap::new()),
         state: RefCell::new(Watched { news, newest }),
