@@ -17,6 +17,7 @@ mod flag;
 mod forward;
 mod headers;
 mod intercept;
+mod iptables;
 mod metrics;
 mod opaque;
 mod outside;
