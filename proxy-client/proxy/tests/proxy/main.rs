@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod drain;
 mod in_flight;
+mod intercept;
 mod matrix;
 mod mixer;
 mod opaque;
