@@ -30,6 +30,10 @@ service: cellar.shop
 protocol: tcp
 endpoints: ["10.77.0.3:5433"]
 ---
+service: spare.shop
+protocol: tcp
+endpoints: ["10.77.0.9:2526", "10.77.0.9:2527"]
+---
 policy: products
 for: destination.service == "products.shop"
 rules:
@@ -122,7 +126,12 @@ impl Mesh {
             (
                 &self.outside,
                 "greeter",
-                &["0.0.0.0:2525", "[fd77::9]:2525", "0.0.0.0:53"],
+                &[
+                    "0.0.0.0:2525",
+                    "[fd77::9]:2525",
+                    "0.0.0.0:2527",
+                    "0.0.0.0:53",
+                ],
             ),
             (&self.outside, "http", &["0.0.0.0:80"]),
             (&self.outside, "echo", &["0.0.0.0:53"]),
@@ -295,6 +304,12 @@ async fn redirected_applications_are_in_the_mesh(rules: &[&'static str]) {
         mesh.is_counted(4, &labels).await;
     }
 
+    // Where nobody answers, another endpoint is tried.
+    for _ in 0..3 {
+        let said = mesh.client.app(&["greet", "10.77.0.9:2526"]).unwrap();
+        assert_eq!(ends(&said).0, "10.77.0.9:2527", "{said}");
+    }
+
     // A policy on the way out is asked about a connection.
     let said = mesh.client.app(&["greet", "10.77.0.3:5433"]).unwrap_err();
     assert!(said.contains("it ended"), "{said}");
@@ -391,6 +406,39 @@ async fn netns_what_is_excluded_and_what_is_not_included_passes() {
     }
     let said = mesh.client.app(&["greet", "10.77.0.3:5432"]).unwrap();
     assert!(!is_direct(&said), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "needs netns"]
+async fn netns_a_proxy_that_is_not_let_pass_ends_its_own_connections() {
+    let network = Network::new(&[
+        ("client", &["10.77.0.1/24"]),
+        ("outside", &["10.77.0.9/24"]),
+    ]);
+    let [client, outside] = network.hosts();
+    let _http = outside.serve("http", &["0.0.0.0:80"]).await;
+    let _greeter = outside.serve("greeter", &["0.0.0.0:2525"]).await;
+    let documents = Documents::new([("mesh.yaml", "mesh: { opaque_ports: [2525] }\n")]);
+    let outbound = ["--transparent", "--outbound", "127.0.0.1:15001"];
+    let admin = ["--admin", "127.0.0.1:15020"];
+    let documents = ["--documents", documents.path().to_str().unwrap()];
+    let as_root = [&outbound[..], &admin, &documents].concat();
+    let mut proxy = client.start("mixer-proxy", &as_root);
+    proxy
+        .line("ready", |line| line.contains("ready").then_some(()))
+        .await;
+    client.run(program("mixer-proxy", How::Tested), &["iptables", "apply"]);
+    let said = client
+        .app(&["get", "10.77.0.9:80", "anywhere", "/"])
+        .unwrap();
+    assert!(said.contains("503 Service Unavailable"), "{said}");
+    let said = client.app(&["greet", "10.77.0.9:2525"]).unwrap_err();
+    assert!(
+        said.contains("it ended") || said.contains("reset"),
+        "{said}"
+    );
+    let told = "it must run as the user that they let pass";
+    assert!(proxy.output().iter().any(|line| line.contains(told)));
 }
 
 #[tokio::test]

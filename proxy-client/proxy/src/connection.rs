@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// Where it was going, if it was redirected here.
     pub(crate) original: Option<SocketAddr>,
+    /// Where the application is, if the connection is inbound: as configured, else where it was going.
+    pub(crate) application: Option<SocketAddr>,
     pub(crate) id: String,
     peer_value: OnceCell<HeaderValue>,
     in_flight: Cell<u32>,
@@ -80,12 +82,17 @@ impl Connection {
             local,
             original,
         } = ends;
+        let application = match at {
+            At::Inbound => intercept::application(&worker.shared, original),
+            At::Outbound => None,
+        };
         Rc::new(Self {
             worker,
             at,
             peer,
             local,
             original,
+            application,
             id,
             peer_value: OnceCell::new(),
             in_flight: Cell::new(0),
@@ -110,15 +117,6 @@ impl Connection {
         self.original.unwrap_or(self.local)
     }
 
-    /// Where the application is that an inbound connection is for: as configured, else where the caller was going.
-    pub(crate) fn application(&self) -> Option<SocketAddr> {
-        let shared = &self.worker.shared;
-        shared.config.app.or_else(|| {
-            self.original
-                .filter(|original| !intercept::is_own(shared, *original))
-        })
-    }
-
     /// What the documents say it speaks. A service's own word comes before what is said of a port.
     fn said(&self) -> Said {
         let routing = self.worker.routing();
@@ -128,7 +126,7 @@ impl Connection {
         let (protocol, port) = match self.at {
             At::Inbound => (
                 routing.own.as_ref().and_then(|own| own.protocol),
-                self.original.or(self.worker.shared.config.app),
+                self.original.or(self.application),
             ),
             At::Outbound => (
                 self.original
@@ -210,10 +208,15 @@ impl Connection {
 pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     let worker = connection.worker.clone();
     let limits = &worker.shared.config.limits;
-    if connection.at == At::Inbound && connection.application().is_none() {
+    if connection.at == At::Inbound && connection.application.is_none() {
         tracing::debug!(peer = %connection.peer, "it was for the proxy itself, or not redirected and there is no --app");
         return opaque::refuse(&connection, Flag::NoRoute);
     }
+    // Known for as long as the connection is served.
+    let _noted = match intercept::note(&connection) {
+        Ok(noted) => noted,
+        Err(intercept::Loop) => return opaque::refuse(&connection, Flag::NoRoute),
+    };
     let said = connection.said();
     let mut io = Prefixed::new(stream);
     let spoken = match said {

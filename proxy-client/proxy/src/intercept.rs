@@ -4,12 +4,17 @@
 //! themselves, and nothing else: a request's service is the one its authority names, and inbound it is always the configured one.
 //! Whoever connects chooses where to, so nothing that policy trusts is read from it.
 
+mod loops;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use mixer_client::At;
 use tokio::net::TcpStream;
 
+use crate::connection::Connection;
 use crate::shared::Shared;
+
+pub(crate) use loops::{Loop, Loops, Noted};
 
 /// Where connections to the application come from that are not to be redirected once more: the rules let pass what the proxy's
 /// user sends from here. (Istio's address. There is only one of that kind in IPv6.)
@@ -51,6 +56,25 @@ pub(crate) fn is_own(shared: &Shared, address: SocketAddr) -> bool {
                 && bound.port() == address.port()
                 && is_of_this_host(address.ip()))
     })
+}
+
+/// Where an inbound connection goes: to the application as configured, else on to where it was going. That must be this host, and
+/// not the proxy itself: who can connect here must not reach through it what they could not reach without.
+pub(crate) fn application(shared: &Shared, original: Option<SocketAddr>) -> Option<SocketAddr> {
+    let here = |address: &SocketAddr| is_of_this_host(address.ip()) && !is_own(shared, *address);
+    shared.config.app.or_else(|| original.filter(here))
+}
+
+/// Notes a connection that was redirected on its way out, unless it is one of this proxy's own. (On its way in it may be: the
+/// application called its own service.)
+pub(crate) fn note(connection: &Connection) -> Result<Option<Noted>, Loop> {
+    let original = connection
+        .original
+        .filter(|_| connection.at == At::Outbound);
+    let loops = &connection.worker.shared.loops;
+    original
+        .map(|original| loops.accepted(connection.peer, original))
+        .transpose()
 }
 
 /// What a connection to the application at `address` comes from, where a rule would send it back otherwise.

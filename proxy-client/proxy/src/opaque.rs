@@ -19,9 +19,9 @@ use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
-use crate::pool::ConnectError;
+use crate::pool::{ConnectError, Place};
 use crate::reply::Reply;
-use crate::upstream::{self, Attempt, Kind, Outcome, Permit, Upstream, Wanted};
+use crate::upstream::{self, Attempt, Kind, Outcome, Upstream, Wanted};
 use crate::{intercept, worker};
 
 /// Where the bytes go.
@@ -35,18 +35,8 @@ enum Target {
 /// A connection to the server, and its place among what is carried to the service.
 struct Server {
     stream: TcpStream,
+    _place: Place,
     _attempt: Option<Attempt>,
-    _permit: Option<Permit>,
-}
-
-impl From<TcpStream> for Server {
-    fn from(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            _attempt: None,
-            _permit: None,
-        }
-    }
 }
 
 /// Carries `io` to where it was going, if policy lets it.
@@ -86,9 +76,12 @@ async fn open(exchange: &mut Exchange) -> Result<Server, Flag> {
         Target::Outside(address) => worker.pool.connect(address, None).await,
         Target::Service(upstream) => return balanced(exchange, &upstream).await,
     };
-    connected
-        .map(|(stream, _)| stream.into())
-        .map_err(|error| failed(&error))
+    let (stream, _place) = connected.map_err(|error| failed(&error))?;
+    Ok(Server {
+        stream,
+        _place,
+        _attempt: None,
+    })
 }
 
 /// Where the connection goes; its exchange learns what that is.
@@ -97,7 +90,7 @@ fn target(exchange: &mut Exchange) -> Result<Target, Flag> {
     let shared = &connection.worker.shared;
     if connection.at == At::Inbound {
         return connection
-            .application()
+            .application
             .map(Target::Application)
             .ok_or(Flag::NoRoute);
     }
@@ -174,13 +167,13 @@ async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Serve
             .ok_or(Flag::NoUpstream)?;
         let address = attempt.endpoint.address;
         match worker.pool.connect(address, Some(&upstream.circuit)).await {
-            Ok((stream, _permit)) => {
+            Ok((stream, _place)) => {
                 attempt.ended(Outcome::Answered, shared.clock.now());
                 let _attempt = Some(attempt);
                 return Ok(Server {
                     stream,
+                    _place,
                     _attempt,
-                    _permit,
                 });
             }
             Err(error @ ConnectError::Overflow) => return Err(failed(&error)),

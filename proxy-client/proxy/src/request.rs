@@ -278,7 +278,7 @@ async fn resolve<'r>(
 ) -> Result<(Target, Option<&'r Service>), Reply> {
     let worker = &exchange.connection.worker;
     if exchange.connection.at == At::Inbound {
-        let app = exchange.connection.application();
+        let app = exchange.connection.application;
         let app = app.expect("a connection without is not served");
         return Ok((Target::Address(app), routing.own.as_deref()));
     }

@@ -243,3 +243,57 @@ impl Kept {
         resolver.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mixer_runtime::Clock;
+
+    use super::*;
+    use crate::upstream::Resolver;
+
+    const SERVICES: &str = r#"
+service: mail.shop
+endpoints: ["10.0.0.5:25", "10.0.0.6:25"]
+---
+service: archive.shop
+endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
+"#;
+
+    #[tokio::test]
+    async fn an_address_is_a_services_while_an_endpoint_has_it_and_the_first_ones_of_several() {
+        let set = mixer_documents::load(Sources::from_texts([(
+            "s.yaml".to_owned(),
+            SERVICES.to_owned(),
+        )]));
+        let set = set.unwrap();
+        let (resolver, clock) = (Resolver::new(None), Clock::system());
+        let upstreams = set.services.iter().map(|service| {
+            let upstream = Arc::new(Upstream::new(service.clone(), None));
+            (service.name.clone(), upstream)
+        });
+        let routing = Routing {
+            mesh: set.mesh.clone(),
+            own: None,
+            references: set.references.clone(),
+            directory: Directory::new(set.services.iter().cloned()),
+            upstreams: upstreams.collect(),
+            addresses: ArcSwap::default(),
+        };
+        let at = |address: &str| {
+            let upstream = routing.at(address.parse().unwrap())?;
+            Some(upstream.service.name.to_string())
+        };
+        routing.index();
+        assert_eq!(at("10.0.0.5:25"), None);
+        for upstream in routing.upstreams() {
+            upstream.resolve(&resolver, &clock).await;
+        }
+        routing.index();
+        assert_eq!(at("10.0.0.5:25").as_deref(), Some("mail.shop"));
+        assert_eq!(at("10.0.0.6:25").as_deref(), Some("archive.shop"));
+        assert_eq!(at("127.0.0.1:143").as_deref(), Some("archive.shop"));
+        assert_eq!(at("[::ffff:10.0.0.5]:25").as_deref(), Some("mail.shop"));
+        assert_eq!(at("[2001:db8::5]:25").as_deref(), Some("archive.shop"));
+        assert_eq!(at("10.0.0.5:26"), None);
+    }
+}

@@ -185,12 +185,15 @@ pub(crate) fn run(
         let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
         Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
     };
-    let to_application = match shared.config.transparent {
-        true => Leaving::Unredirected,
-        false => Leaving::AsUsual,
+    let (to_others, to_application) = match shared.config.transparent {
+        true => (
+            Leaving::Watched(shared.loops.clone()),
+            Leaving::Unredirected,
+        ),
+        false => (Leaving::AsUsual, Leaving::AsUsual),
     };
     let worker = Rc::new(Worker {
-        pool: pool(Leaving::AsUsual),
+        pool: pool(to_others),
         to_application: pool(to_application),
         no_bytes: Rc::new(Cell::new(0)),
         outside: RefCell::new(HashMap::new()),
