@@ -1,6 +1,6 @@
 //! One run of a script: its arguments, its answer, and what to do where a server does not know it.
 //!
-//! A plain call, as nearly every one is, is asked of a script that can nothing else and costs a quarter. It says so where a counter is
+//! A plain call, as nearly every one is, is asked of a script that can nothing else and costs a third. It says so where a counter is
 //! not as it mostly is; then, as for every other call, the script that can all is asked.
 
 use std::time::Duration;
