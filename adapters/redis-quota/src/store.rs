@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mixer_adapter::{Ask, Grant, Outcome, Over, Unavailable};
 
-use self::call::{Call, Script};
+use self::call::{Call, Scripts};
 use crate::keys::Naming;
 use crate::link::Link;
 
@@ -21,7 +21,7 @@ pub(crate) struct Store {
     link: Arc<Link>,
     naming: Naming,
     timeout: Duration,
-    script: Script,
+    scripts: Scripts,
 }
 
 /// The asks of a request whose counters are together, by their positions in it.
@@ -37,7 +37,7 @@ impl Store {
             link,
             naming,
             timeout,
-            script: Script::new(),
+            scripts: Scripts::new(),
         }
     }
 
