@@ -76,8 +76,12 @@ pub(crate) enum Refusal {
 
 impl Terms {
     pub(crate) fn of(ask: &Ask<'_>) -> Self {
-        let Limit { amount, window } = ask.limit;
-        let (amount, window, way) = match ask.algorithm {
+        Self::new(ask.limit, ask.algorithm)
+    }
+
+    pub(crate) fn new(limit: Limit, algorithm: Algorithm) -> Self {
+        let Limit { amount, window } = limit;
+        let (amount, window, way) = match algorithm {
             Algorithm::SlidingWindow => (amount, window, Way::Window),
             Algorithm::Concurrency { hold } => (amount, hold, Way::Window),
             Algorithm::FixedWindow { calendar: None } => (amount, window, Way::Opened),
@@ -140,14 +144,38 @@ impl Counter {
 
     /// Tokens that would be free if the amount were so many times as much.
     fn free_of(&self, terms: &Terms, times: u64, now: u64) -> u64 {
-        let spent = match (self, terms.way) {
-            (Counter::Gcra(bucket), Way::Gcra(rate)) => return bucket.tokens(rate, times, now),
+        if let (Counter::Gcra(bucket), Way::Gcra(rate)) = (self, terms.way) {
+            return bucket.tokens(rate, times, now);
+        }
+        let most = terms.amount.saturating_mul(times);
+        most.saturating_sub(self.spent(terms, now))
+    }
+
+    /// Tokens that count.
+    pub(crate) fn spent(&self, terms: &Terms, now: u64) -> u64 {
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.spent(rate, now),
             (Counter::Window(spent), Way::Window) => spent.within(terms.window, now),
             (Counter::Opened(opened), Way::Opened) => opened.spent(terms.window, now),
             (Counter::Page(page), Way::Page(today)) => page.spent(today, now),
             _ => unreachable!("{APART}"),
-        };
-        terms.amount.saturating_mul(times).saturating_sub(spent)
+        }
+    }
+
+    /// Nanoseconds until nothing it has spent counts any more.
+    pub(crate) fn free_in(&self, terms: &Terms, now: u64) -> u64 {
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.full_in(rate, now),
+            (Counter::Window(spent), Way::Window) => {
+                spent.forgotten_in(u64::MAX, terms.window, now)
+            }
+            (Counter::Opened(opened), Way::Opened) => opened.ends_in(terms.window, now),
+            (Counter::Page(page), Way::Page(today)) if page.spent(today, now) > 0 => {
+                page.ends_in(today, now)
+            }
+            (Counter::Page(_), Way::Page(_)) => 0,
+            _ => unreachable!("{APART}"),
+        }
     }
 
     /// Whether `tokens` could be taken.

@@ -45,6 +45,11 @@ impl Families {
         family
     }
 
+    /// The family of that quota and kind, if it ever counted.
+    pub(crate) fn find(&self, quota: &str, kind: Kind) -> Option<Arc<Family>> {
+        self.0.load().by_name[kind as usize].get(quota).cloned()
+    }
+
     /// The families as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.0.load())

@@ -54,6 +54,16 @@ impl Bucket {
         u64::try_from(missing).unwrap_or(u64::MAX)
     }
 
+    /// Tokens that are missing; one that is coming back is.
+    pub(crate) fn spent(&self, rate: Rate, now: u64) -> u64 {
+        self.missing(rate, now).div_ceil(rate.per_token)
+    }
+
+    /// Nanoseconds until none is missing.
+    pub(crate) fn full_in(&self, rate: Rate, now: u64) -> u64 {
+        self.missing(rate, now)
+    }
+
     /// Whole tokens in it, if it were so many times as large.
     pub(crate) fn tokens(&self, rate: Rate, times: u64, now: u64) -> u64 {
         rate.size(times).saturating_sub(self.missing(rate, now)) / rate.per_token

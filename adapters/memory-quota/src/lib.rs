@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::{
-    Adapter, Ask, Env, Expose, Exposition, Grant, Handler, Inputs, Invalid, Quota, Unavailable,
+    Adapter, Ask, Env, Expose, Exposition, Family, Forgotten, Grant, Handler, Inputs, Invalid,
+    Listed, Quota, Unavailable, Which,
 };
 use mixer_runtime::Clock;
 
@@ -55,6 +56,7 @@ impl Adapter for MemoryQuota {
         let swept = counters.clone();
         Ok(Handler::new()
             .with_quota(counters.clone())
+            .with_counters(counters.clone())
             .with_expose(counters)
             .on_start(move |env| {
                 let clock = env.clock.clone();
@@ -63,7 +65,7 @@ impl Adapter for MemoryQuota {
                         let (every, parts) = SWEEP;
                         for part in (0..parts).cycle() {
                             clock.sleep(every).await;
-                            swept.store.sweep(part, parts, clock.now());
+                            swept.store.sweep(part, parts, &clock);
                         }
                     });
             }))
@@ -83,6 +85,27 @@ impl Quota for Counters {
         Ok(self
             .store
             .allocate(asks, dedup_id, self.bounds, &self.clock))
+    }
+}
+
+impl mixer_adapter::Counters for Counters {
+    async fn list(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        most: usize,
+        from: &str,
+    ) -> Result<Listed, Unavailable> {
+        self.store.list(family, which, most, from, &self.clock)
+    }
+
+    async fn forget(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        from: &str,
+    ) -> Result<Forgotten, Unavailable> {
+        self.store.forget(family, which, from)
     }
 }
 

@@ -4,6 +4,7 @@
 //! request's id, then the shards of its keys by number, then the overflow counters. Time is read once all are held: no
 //! counter sees it run backwards.
 
+mod counters;
 mod request;
 
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub(crate) struct Store {
     hasher: foldhash::fast::RandomState,
     keys: AtomicUsize,
     overflows: AtomicU64,
+    /// By how much its time is ahead of the clock, in nanoseconds: a restored store's time goes on where it was.
+    ahead: AtomicU64,
 }
 
 /// What is configured.
@@ -53,7 +56,14 @@ impl Store {
             hasher: foldhash::fast::RandomState::default(),
             keys: AtomicUsize::new(0),
             overflows: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
         }
+    }
+
+    /// Now, by the store's own time, which every counter is in.
+    fn now(&self, clock: &Clock) -> Instant {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        Instant::from_nanos(clock.now().as_nanos().saturating_add(ahead))
     }
 
     /// Takes all or nothing; see [`mixer_adapter::Quota::allocate`].
@@ -69,7 +79,7 @@ impl Store {
         }
         let digest = self.digest(asks);
         let mut part = self.remembered.part(self.hasher.hash_one(dedup_id));
-        if let Some(grants) = part.recall(dedup_id, digest, clock.now()) {
+        if let Some(grants) = part.recall(dedup_id, digest, self.now(clock)) {
             return grants;
         }
         let grants = request::take(self, asks, bounds, clock);
@@ -88,7 +98,8 @@ impl Store {
     }
 
     /// Removes the idle keys of part `part` of `parts`.
-    pub(crate) fn sweep(&self, part: usize, parts: usize, now: Instant) {
+    pub(crate) fn sweep(&self, part: usize, parts: usize, clock: &Clock) {
+        let now = self.now(clock);
         for shard in self.shards.iter().skip(part).step_by(parts) {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let gone = shard.sweep(|key| self.hash(key), idle(&self.families, now));

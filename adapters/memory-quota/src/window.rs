@@ -55,7 +55,7 @@ impl Spent {
         !self.slots().any(|slot| is_live(slot, window, now))
     }
 
-    /// Nanoseconds from `now` until at least `needed` tokens are forgotten; there must be as many.
+    /// Nanoseconds from `now` until at least `needed` tokens are forgotten, or all if there are fewer.
     pub(crate) fn forgotten_in(&self, needed: u64, window: u64, now: u64) -> u64 {
         let mut forgotten = 0u64;
         let mut wait = 0;
