@@ -43,6 +43,7 @@ pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub use limits::{Hits, Limited, Nearest, Over, What, Why};
 pub(crate) use outcome::denial::no_more_than;
+pub(crate) use quota::CountersOf;
 pub use quota::{Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken};
 pub use shadow::Enforced;
 

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Where metrics, health and the documents in force are shown.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     admin: SocketAddr,
+    /// The file of the token that changes of counters take (`mixer quota reset`, `grant`); none are taken without.
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Let other machines ask in plaintext, with nothing to prove who they are.
     #[arg(long)]
     insecure: bool,
@@ -61,6 +64,7 @@ async fn serve(args: Args) -> ExitCode {
     let config = Config {
         grpc: args.grpc,
         admin: args.admin,
+        admin_token: args.admin_token_file,
         insecure: args.insecure,
         ..Config::new(args.paths)
     };

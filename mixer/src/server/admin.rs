@@ -1,4 +1,4 @@
-//! The admin listener: metrics, health, what is in force. It only answers GET and changes nothing.
+//! The admin listener: metrics, health, what is in force, and the counters of quotas. Only the last can be changed here.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use super::watch::Subscribers;
 use crate::live::{Live, explained};
 
 mod dump;
+pub(crate) mod guard;
+mod problem;
+mod quotas;
 
 /// What the pages show.
 #[derive(Clone, Debug)]
@@ -24,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
+    pub(crate) guard: guard::Guard,
 }
 
 /// The pages.
@@ -34,6 +38,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/healthz/live", get(async || "ok\n"))
         .route("/healthz/ready", get(ready))
         .route("/config_dump", get(config_dump))
+        .merge(quotas::routes())
         .with_state(admin)
 }
 

@@ -329,7 +329,7 @@ impl<'a> Want<'a> {
     }
 
     /// `at`: when it is, or was, taken.
-    fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
+    pub(super) fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
         let algorithm = match self.quota.algorithm {
             Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
             Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
