@@ -42,8 +42,42 @@ pub struct Answer {
     pub cached: bool,
     /// There was no decision; the declared failure mode stood in for it.
     pub failure: Option<Failure>,
+    /// The limits that callers are told of; `None`: none.
+    pub limits: Option<Arc<[RateLimit]>>,
     /// What it holds of limits of how many at once: keep the answer, or this, until the request is over.
     pub in_flight: InFlight,
+}
+
+/// A limit that callers are told of, as far as this client knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The quota's sentence.
+    pub sentence: Arc<str>,
+    /// At most `amount` in `window`.
+    pub amount: u64,
+    /// See `amount`.
+    pub window: Duration,
+    /// Left for callers of this client: what was left when Mixer last counted, and what the client holds in advance.
+    pub remaining: u64,
+    /// Until all of it is there again if nothing more is spent, at most; of a refused request, until asking again may help.
+    pub reset: Duration,
+    /// It refuses the request.
+    pub refuses: bool,
+    /// In which headers.
+    pub tell: Tell,
+}
+
+/// Which headers tell callers of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// None.
+    Nothing,
+    /// `RateLimit-Policy` and `RateLimit`.
+    RateLimit,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    XRateLimit,
+    /// All of these.
+    Both,
 }
 
 /// Pass or not.

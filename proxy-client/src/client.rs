@@ -274,11 +274,8 @@ impl Inner {
             Err(refusal) => {
                 Counters::count(&self.counters.refusals_remembered);
                 let charge = &entry.charges[refusal.at];
-                Here::Answered(standing::refused(
-                    &entry.answer,
-                    charge,
-                    refusal.retry_after,
-                ))
+                let denial = standing::refused(&entry.answer, charge, refusal.retry_after);
+                Here::Answered(self.telling(denial, &entry.charges, now))
             }
         }
     }
@@ -368,10 +365,10 @@ impl Inner {
         let in_flight = self.in_flight(charges().filter(|_| taken), asked);
         let enforced = charges().filter(|(charge, _)| !charge.shadow);
         if let Some(denial) = self.enforce(&decided.answer, enforced, now) {
-            return denial;
+            return self.telling(denial, &decided.charges, now);
         }
         decided.answer.in_flight = in_flight;
-        decided.answer
+        self.telling(decided.answer, &decided.charges, now)
     }
 
     fn failed(&self, failure: Failure, open: bool) -> Answer {

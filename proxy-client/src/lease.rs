@@ -213,6 +213,12 @@ impl Leases {
         back.into_iter().for_each(|ask| self.enqueue(ask));
     }
 
+    /// What is left under the limit of `charge`, and until when all is there again; `None` where that is not known.
+    pub(crate) fn left(&self, charge: &Charge, now: Instant) -> Option<(u64, Duration)> {
+        let hash = self.hash(&charge.counter);
+        find(&mut self.shard(hash), hash, &charge.counter)?.left(charge.amount, now)
+    }
+
     /// `ask` has no answer.
     pub(crate) fn unanswered(&self, ask: &Ask) {
         let hash = self.hash(&ask.counter);

@@ -18,7 +18,9 @@ mod state;
 mod stats;
 mod wire;
 
-pub use answer::{Answer, Because, Body, Failure, HeaderOperation, Shadow, Verdict};
+pub use answer::{
+    Answer, Because, Body, Failure, HeaderOperation, RateLimit, Shadow, Tell, Verdict,
+};
 pub use client::{Asking, Client, NotCounted, Reservation};
 pub use config::Config;
 pub use in_flight::InFlight;

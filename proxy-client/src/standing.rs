@@ -118,6 +118,7 @@ fn blank() -> Answer {
         id: empty,
         cached: false,
         failure: None,
+        limits: None,
         in_flight: InFlight::default(),
     }
 }

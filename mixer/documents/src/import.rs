@@ -3,8 +3,8 @@
 //! What is written means what was read: the same descriptors meet the same limits. What has no equal here is an error with its
 //! place, and nothing is written; what changes no limit is a warning. The result is loaded before it is given away.
 //!
-//! One thing differs on purpose: both services count fixed windows, which let twice the limit pass around their boundary.
-//! The quotas written here allow at most the limit in any window.
+//! One thing differs unless it is asked for: both services count fixed windows, which let twice the limit pass around their
+//! boundary. The quotas written here allow at most the limit in any window.
 
 use std::time::Duration;
 
@@ -28,6 +28,16 @@ pub struct Imported {
     pub warnings: Diagnostics,
 }
 
+/// How what is imported counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Windows {
+    /// At most the limit in any window.
+    #[default]
+    Sliding,
+    /// As the service does it that the limits are from.
+    Fixed,
+}
+
 /// A policy that is being made.
 struct Domain {
     name: String,
@@ -44,14 +54,22 @@ struct Made {
     absent_skips: bool,
     amount: u64,
     window: Duration,
+    /// Windows of the service it is from begin on the clock, and not with a request.
+    on_the_clock: bool,
     /// What it was made of.
     span: Span,
 }
 
 impl Domain {
-    fn text(&self, quotas: &[&Made]) -> String {
+    fn text(&self, quotas: &[&Made], windows: Windows) -> String {
+        let how = match windows {
+            Windows::Sliding => {
+                " At most the limit passes in any window, not only in a row of windows."
+            }
+            Windows::Fixed => "",
+        };
         let mut text = format!(
-            "# Written by `mixer import`. At most the limit passes in any window, not only in those that begin on the clock.\npolicy: {}\nfor: {}\n",
+            "# Written by `mixer import`.{how}\npolicy: {}\nfor: {}\n",
             quoted(&self.name),
             quoted(&format!("rate_limit.domain == {}", literal(&self.name))),
         );
@@ -60,7 +78,9 @@ impl Domain {
             return text;
         }
         text.push_str("quotas:\n");
-        quotas.iter().for_each(|quota| text.push_str(&quota.text()));
+        for quota in quotas {
+            text.push_str(&quota.text(windows));
+        }
         text
     }
 
@@ -80,7 +100,7 @@ impl Domain {
 }
 
 impl Made {
-    fn text(&self) -> String {
+    fn text(&self, windows: Windows) -> String {
         let mut text = format!("  - quota: {}\n", quoted(&self.sentence));
         if let Some(id) = &self.id {
             text.push_str(&format!("    id: {}\n", quoted(id)));
@@ -100,14 +120,24 @@ impl Made {
             text.push_str("    absent: skip\n");
         }
         let seconds = self.window.as_secs();
+        let (mut is_period, fixed) = (true, windows == Windows::Fixed);
         let window = match seconds {
             1 => "second".to_owned(),
             60 => "minute".to_owned(),
             3_600 => "hour".to_owned(),
             86_400 => "day".to_owned(),
-            _ => format!("{seconds}s"),
+            _ => {
+                is_period = false;
+                format!("{seconds}s")
+            }
         };
         text.push_str(&format!("    limit: {} per {window}\n", self.amount));
+        if fixed {
+            text.push_str("    algorithm: fixed-window\n");
+        }
+        if fixed && self.on_the_clock && is_period {
+            text.push_str("    window: calendar\n");
+        }
         text
     }
 }
@@ -143,9 +173,10 @@ fn finish(
     sources: Sources,
     mut domains: Vec<Domain>,
     mut problems: Problems,
+    windows: Windows,
 ) -> Result<Imported, Diagnostics> {
     domains.iter_mut().for_each(Domain::name_apart);
-    let whole = |domain: &Domain| domain.text(&domain.quotas.iter().collect::<Vec<_>>());
+    let whole = |domain: &Domain| domain.text(&domain.quotas.iter().collect::<Vec<_>>(), windows);
     let files: Vec<(String, String)> = domains
         .iter()
         .map(|domain| (domain.name.clone(), whole(domain)))
@@ -154,7 +185,7 @@ fn finish(
         let before = problems.list.len();
         for domain in &domains {
             for quota in &domain.quotas {
-                let alone = [("imported", domain.text(&[quota]))];
+                let alone = [("imported", domain.text(&[quota], windows))];
                 if let Err(refused) = load(Sources::from_texts(alone)) {
                     let code = refused
                         .list

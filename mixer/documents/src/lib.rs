@@ -50,7 +50,9 @@ pub use plan::{Candidates, Group, Plan, Rules};
 pub use policy::{
     AskAdapter, At, Condition, Fail, Mode, OnError, Otherwise, Policy, Rule, RuleKind,
 };
-pub use quota::{Absent, Algorithm, Denied, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError};
+pub use quota::{
+    Absent, Algorithm, Denied, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError, Tell,
+};
 pub use reply::{Body, Reply};
 pub use schema::{schema, schema_kinds};
 pub use scope::{Applicable, Scope};

@@ -38,6 +38,8 @@ pub struct Quota {
     pub mode: Mode,
     /// How long it is meant to be in shadow.
     pub until: Option<Until>,
+    /// Which headers tell callers what is left.
+    pub tell: Tell,
     /// What a caller is told who is over the limit.
     pub reply: Reply,
     /// It reads `request.*`: it does not apply to services declared tcp.
@@ -118,6 +120,34 @@ pub enum Denied {
     Free,
     /// It counts like one that passed: who goes on asking stays refused.
     Counts,
+}
+
+/// Which headers of a response tell the caller of a limit, and what is left under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tell {
+    /// None (the default).
+    Nothing,
+    /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers.
+    RateLimit,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, as many APIs and Envoy have them.
+    XRateLimit,
+    /// All of these.
+    Both,
+}
+
+impl Tell {
+    /// Each, in the words of documents.
+    pub(crate) const WORDS: [(&'static str, Self); 4] = [
+        ("nothing", Self::Nothing),
+        ("RateLimit", Self::RateLimit),
+        ("X-RateLimit", Self::XRateLimit),
+        ("both", Self::Both),
+    ];
+
+    /// As documents say it.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize].0
+    }
 }
 
 /// How much a proxy may hold in advance.

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use mixer_cel::{Evaluation, Expression, Template, Val};
+use mixer_cel::{Evaluation, Expression, Read, Template, Val};
 
 /// The longest value of a header, in bytes; a longer one is left out.
 const HEADER: usize = 4 * 1024;
@@ -65,6 +65,19 @@ impl Reply {
             headers: Vec::new(),
             body: None,
         }
+    }
+
+    /// What its templates read.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = Read> {
+        let headers = self.headers.iter().map(|(_, template)| template);
+        let templates = self.location.iter().chain(&self.message).chain(headers);
+        let body = self.body.iter().flat_map(|body| &body.parts);
+        let body = body.flat_map(|part| match part {
+            Part::Fixed(_) => Vec::new(),
+            Part::Text(template) | Part::JsonText(template) => template.reads(),
+            Part::JsonValue(expression) => expression.reads().to_vec(),
+        });
+        templates.flat_map(Template::reads).chain(body)
     }
 
     /// The message for one request; without one, `sentence`.

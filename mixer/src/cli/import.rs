@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mixer_documents::Sources;
-use mixer_documents::import::{Imported, limitador, ratelimit};
+use mixer_documents::import::{Imported, Windows, limitador, ratelimit};
 
 use super::loaded::{readable, show};
 use super::output::say;
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Their files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Count fixed windows, as the service does that the limits are from; otherwise any window is counted.
+    #[arg(long)]
+    fixed_windows: bool,
     /// Write a file for each domain into this directory, and not to standard output; a file that is there already is an error.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -38,9 +41,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
         return code;
     }
     let sources = Sources::read(&args.files);
+    let windows = if args.fixed_windows {
+        Windows::Fixed
+    } else {
+        Windows::Sliding
+    };
     let imported = sources.and_then(|sources| match args.from {
-        From::Limitador => limitador(sources),
-        From::Ratelimit => ratelimit(sources),
+        From::Limitador => limitador(sources, windows),
+        From::Ratelimit => ratelimit(sources, windows),
     });
     let Imported { files, warnings } = match imported {
         Ok(imported) => imported,

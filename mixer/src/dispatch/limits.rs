@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mixer_attributes::AttributeBag;
 use mixer_cel::Evaluation;
-use mixer_documents::{Algorithm, Applicable, At, Limit, QuotaOnError};
+use mixer_documents::{Applicable, At, Limit, QuotaOnError};
 
 use super::ask::contained;
 use super::charge::Unchargeable;
@@ -57,7 +57,7 @@ pub struct Nearest {
     pub over: bool,
     /// Tokens left.
     pub remaining: u64,
-    /// Until the limit is whole again, or, over it, until there may be room. At most the window where it is not known.
+    /// Until the limit is whole again, at most; or, over it, until there may be room.
     pub reset: Duration,
 }
 
@@ -151,38 +151,13 @@ impl Dispatcher {
                 });
             }
             if matches!(taken.outcome, Outcome::Granted | Outcome::Refused) {
-                let near = self.left_under(charge, taken, why.is_some());
+                let near = left_under(charge, taken, why.is_some());
                 if limited.nearest.is_none_or(|held| near.is_nearer(&held)) {
                     limited.nearest = Some(near);
                 }
             }
         }
         limited
-    }
-
-    fn left_under(&self, charge: &Charge, taken: &Taken, over: bool) -> Nearest {
-        let Limit { amount, window } = charge.limit;
-        let (policy, quota) = charge.place;
-        let algorithm = &self.snapshot.set.policies[policy].quotas[quota].algorithm;
-        let full = if let Algorithm::Gcra { burst } = algorithm {
-            *burst
-        } else {
-            amount
-        };
-        let missing = full.saturating_sub(taken.remaining);
-        let reset = match taken.retry_after {
-            Some(wait) if over && !wait.is_zero() => wait,
-            _ if missing == 0 => Duration::ZERO,
-            _ if full == amount => window,
-            _ => window.mul_f64(missing as f64 / amount.max(1) as f64),
-        };
-        Nearest {
-            place: charge.place,
-            limit: charge.limit,
-            over,
-            remaining: taken.remaining,
-            reset,
-        }
     }
 
     fn undetermined(&self, failed: Option<Unchargeable>) -> Limited {
@@ -203,6 +178,20 @@ impl Dispatcher {
 
     fn id(&self) -> String {
         format!("{:016x}", self.random.next())
+    }
+}
+
+fn left_under(charge: &Charge, taken: &Taken, over: bool) -> Nearest {
+    let reset = match taken.retry_after {
+        Some(wait) if over && !wait.is_zero() => wait,
+        _ => taken.reset,
+    };
+    Nearest {
+        place: charge.place,
+        limit: charge.limit,
+        over,
+        remaining: taken.remaining,
+        reset,
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Taken {
     pub retry_after: Option<Duration>,
     /// Tokens left under the limit, all leases taken off.
     pub remaining: u64,
+    /// Until all of the limit is there again if nothing more is spent, at most.
+    pub reset: Duration,
 }
 
 /// What became of a charge.
@@ -269,6 +271,7 @@ impl Taken {
             lease_for: Duration::ZERO,
             retry_after: None,
             remaining: 0,
+            reset: Duration::ZERO,
         }
     }
 }

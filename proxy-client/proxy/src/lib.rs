@@ -20,6 +20,7 @@ mod metrics;
 mod opaque;
 mod outside;
 mod pool;
+mod rate_limit;
 mod reply;
 mod request;
 mod routing;

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use mixer_client::{Answer, Because, Body, Failure, HeaderOperation};
+use mixer_client::{Answer, Because, Body, Failure, HeaderOperation, RateLimit};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::body::ResponseBody;
 use crate::exchange::{Exchange, Protocol};
 use crate::flag::Flag;
 use crate::headers::{Malformed, apply};
+use crate::rate_limit;
 
 /// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -32,6 +33,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<Arc<str>>,
     /// Headers of a denial, for callers of both kinds.
     pub(crate) headers: Arc<[HeaderOperation]>,
+    /// Limits to tell of.
+    pub(crate) limits: Option<Arc<[RateLimit]>>,
     /// Instead of the message, for HTTP callers.
     pub(crate) body: Option<Arc<Body>>,
 }
@@ -51,6 +54,7 @@ impl Reply {
             retry_after: None,
             location: None,
             headers: Arc::default(),
+            limits: None,
             body: None,
         }
     }
@@ -81,6 +85,7 @@ impl Reply {
             retry_after: answer.retry_after,
             location: answer.location.clone(),
             headers: answer.headers.clone(),
+            limits: answer.limits.clone(),
             body: answer.body.clone(),
         }
     }
@@ -170,6 +175,9 @@ impl Reply {
         let headers = response.headers_mut();
         // First, so that what the proxy says itself stands.
         apply(&self.headers, true, headers);
+        if let Some(limits) = &self.limits {
+            rate_limit::tell(limits, headers);
+        }
         let text = if grpc {
             exchange.grpc_status = Some(self.grpc_status.into());
             headers.insert(

@@ -26,7 +26,7 @@ use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::Reply;
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
-use crate::{outside, trace, upgrade};
+use crate::{outside, rate_limit, trace, upgrade};
 
 /// A response of the server, ready for the caller but for its body.
 #[derive(Debug)]
@@ -245,6 +245,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     headers::strip_response(response.headers_mut());
     if let Some(answer) = &answer {
         headers::apply(&answer.headers, true, response.headers_mut());
+        if let Some(limits) = &answer.limits {
+            rate_limit::tell(limits, response.headers_mut());
+        }
     }
     exchange.status = response.status().as_u16();
     if exchange.protocol == Protocol::Grpc {

@@ -8,7 +8,7 @@ use crate::cache::Entry;
 use crate::lease::{Bill, ShadowCharge};
 use crate::stats::Counters;
 use crate::wire::{self, Ask, Charge, Grant, OnError, Outcome};
-use crate::{Answer, Because, Failure, InFlight, Shadow, Verdict, call, standing};
+use crate::{Answer, Because, Failure, InFlight, RateLimit, Shadow, Tell, Verdict, call, standing};
 
 /// What became of charges that had to be asked for.
 pub(super) enum Paid {
@@ -32,7 +32,33 @@ impl Inner {
                 answer.shadow = answer.shadow.iter().cloned().chain([shadow]).collect();
             }
         }
-        answer
+        self.telling(answer, &entry.charges, now)
+    }
+
+    /// `answer`, which was charged `charges`, with what callers are told of these.
+    pub(super) fn telling(&self, answer: Answer, charges: &[Charge], now: Instant) -> Answer {
+        let told = |charge: &&Charge| charge.tell != Tell::Nothing && !charge.shadow;
+        if !charges.iter().any(|charge| told(&charge)) {
+            return answer;
+        }
+        let limits = charges.iter().filter(told).filter_map(|charge| {
+            let (remaining, reset) = self.leases.left(charge, now)?;
+            let refuses =
+                answer.because == Because::Quota && answer.rule_id == charge.counter.quota;
+            Some(RateLimit {
+                sentence: charge.sentence.clone(),
+                amount: charge.amount,
+                window: charge.window,
+                remaining,
+                reset: answer.retry_after.filter(|_| refuses).unwrap_or(reset),
+                refuses,
+                tell: charge.tell,
+            })
+        });
+        Answer {
+            limits: Some(limits.collect()),
+            ..answer
+        }
     }
 
     /// Asks for the charges that leases did not cover.
@@ -70,7 +96,7 @@ impl Inner {
             }),
             Some(denial) => {
                 self.leases.put_back(bill, &entry.charges);
-                Paid::Answered(denial)
+                Paid::Answered(self.telling(denial, &entry.charges, now))
             }
         }
     }

@@ -42,6 +42,7 @@ pub(super) struct Counter {
     /// While one ask for a lease is on its way.
     asking_until: Option<Instant>,
     refused: Option<Refused>,
+    left: Option<Left>,
     rate: Rate,
     alone: Option<Alone>,
     last_used: Instant,
@@ -54,6 +55,14 @@ struct Refused {
     until: Instant,
     /// Mixer did not say when it may be granted.
     for_ever: bool,
+}
+
+/// What Mixer last said is left.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    tokens: u64,
+    /// When all of it is there again, at the latest, if nothing more is spent.
+    whole: Instant,
 }
 
 /// How fast tokens are spent: this second and the one before, the latter weighed by how much of it is still within a second.
@@ -79,6 +88,7 @@ impl Counter {
             lease: 0,
             asking_until: None,
             refused: None,
+            left: None,
             rate: Rate {
                 start: now,
                 current: 0,
@@ -188,6 +198,12 @@ impl Counter {
         sent: Instant,
         now: Instant,
     ) {
+        if let Outcome::Granted | Outcome::Refused = grant.outcome {
+            self.left = Some(Left {
+                tokens: grant.remaining,
+                whole: now + grant.reset,
+            });
+        }
         match grant.outcome {
             Outcome::Granted => {
                 self.refused = None;
@@ -274,6 +290,17 @@ impl Counter {
             || self.refused.is_some()
             || self.asking_until.is_some()
             || counts_alone
+    }
+
+    /// What is left for callers of this client, and until when all is there again; `None` where Mixer never said.
+    pub(super) fn left(&mut self, amount: u64, now: Instant) -> Option<(u64, Duration)> {
+        self.expire(now);
+        let left = self.left?;
+        if left.whole <= now && self.lots.is_empty() {
+            return Some((amount, Duration::ZERO));
+        }
+        let held = self.tokens() + self.surplus.map_or(0, |lot| lot.tokens);
+        Some((left.tokens.saturating_add(held), left.whole.since(now)))
     }
 
     fn tokens(&self) -> u64 {

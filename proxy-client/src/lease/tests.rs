@@ -35,11 +35,14 @@ fn charge(quota: &str, cost: u64) -> Charge {
         },
         hold: None,
         counts_denied: false,
+        tell: crate::Tell::Nothing,
     }
 }
 
 fn granted(lease: u64) -> Grant {
     Grant {
+        remaining: 0,
+        reset: Duration::ZERO,
         outcome: Outcome::Granted,
         lease,
         lease_for: Duration::from_secs(1),
@@ -50,6 +53,8 @@ fn granted(lease: u64) -> Grant {
 fn refused(millis: u64) -> Grant {
     let retry_after = Some(Duration::from_millis(millis));
     Grant {
+        remaining: 0,
+        reset: Duration::ZERO,
         outcome: Outcome::Refused,
         lease: 0,
         lease_for: Duration::ZERO,

@@ -74,6 +74,7 @@ fn decided(decision: v1::Decision) -> Result<Decided, WireError> {
     let charges = decision.charges.into_iter().enumerate();
     Ok(Decided {
         answer: Answer {
+            limits: None,
             verdict,
             because,
             policy: decision.policy.into(),

@@ -9,6 +9,7 @@ use mixer_proto::v1;
 use super::denial::{Denial, refusal};
 use super::protobuf::Writer;
 use super::{WireError, span};
+use crate::Tell;
 
 /// Names one counter: the quota and the values of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub(crate) struct Charge {
     pub(crate) hold: Option<Duration>,
     /// A refused request counts.
     pub(crate) counts_denied: bool,
+    /// What callers are told of it.
+    pub(crate) tell: Tell,
 }
 
 impl Charge {
@@ -74,6 +77,10 @@ pub(crate) struct Grant {
     pub(crate) lease: u64,
     pub(crate) lease_for: Duration,
     pub(crate) retry_after: Option<Duration>,
+    /// Tokens left under the limit when it was granted or refused; what is leased is not among them.
+    pub(crate) remaining: u64,
+    /// Until all of the limit is there again, at most.
+    pub(crate) reset: Duration,
 }
 
 /// Granted or not.
@@ -219,6 +226,11 @@ fn grant(grant: v1::Grant) -> Result<Grant, WireError> {
         .map(|time| span("lease_for", time))
         .transpose()?
         .unwrap_or_default();
+    let reset = grant
+        .reset
+        .map(|time| span("reset", time))
+        .transpose()?
+        .unwrap_or_default();
     // A lease that does not say how long it is good cannot be held.
     let lease = if lease_for.is_zero() { 0 } else { grant.lease };
     Ok(Grant {
@@ -226,6 +238,8 @@ fn grant(grant: v1::Grant) -> Result<Grant, WireError> {
         lease,
         lease_for,
         retry_after,
+        remaining: grant.remaining,
+        reset,
     })
 }
 
@@ -275,6 +289,13 @@ pub(super) fn charge(charge: v1::Charge) -> Result<Charge, WireError> {
         refusal,
         hold: charge.hold.map(|time| span("hold", time)).transpose()?,
         counts_denied: charge.counts_denied,
+        // What is not known is not told.
+        tell: match v1::Tell::try_from(charge.tell) {
+            Ok(v1::Tell::RateLimit) => Tell::RateLimit,
+            Ok(v1::Tell::XRateLimit) => Tell::XRateLimit,
+            Ok(v1::Tell::Both) => Tell::Both,
+            Ok(v1::Tell::Nothing) | Err(_) => Tell::Nothing,
+        },
     })
 }
 

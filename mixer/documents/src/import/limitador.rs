@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Domain, Imported, Made, finish, literal};
+use super::{Domain, Imported, Made, Windows, finish, literal};
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, list, name, scalar};
@@ -32,7 +32,7 @@ const SHAPE: Shape = Shape {
 };
 
 /// Policies that mean what the limits in `sources` mean, one for each namespace.
-pub fn limitador(sources: Sources) -> Result<Imported, Diagnostics> {
+pub fn limitador(sources: Sources, windows: Windows) -> Result<Imported, Diagnostics> {
     let mut problems = Problems::default();
     let mut domains: Vec<Domain> = Vec::new();
     let mut seen: Vec<(Identity, String)> = Vec::new();
@@ -59,7 +59,7 @@ pub fn limitador(sources: Sources) -> Result<Imported, Diagnostics> {
             }
         }
     }
-    finish(sources, domains, problems)
+    finish(sources, domains, problems, windows)
 }
 
 /// Namespace, seconds, conditions and variables.
@@ -137,6 +137,7 @@ fn limit(node: &Node, problems: &mut Problems) -> Option<(Made, Identity)> {
         absent_skips: !variables.is_empty(),
         amount,
         window: Duration::from_secs(seconds),
+        on_the_clock: false,
         span: node.span,
     };
     Some((made, identity))

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Domain, Imported, Made, finish, literal, literals};
+use super::{Domain, Imported, Made, Windows, finish, literal, literals};
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{boolean, integer, list, name, scalar, word};
@@ -72,7 +72,7 @@ enum Matcher {
 }
 
 /// Policies that mean what the files in `sources` mean, one for each domain.
-pub fn ratelimit(sources: Sources) -> Result<Imported, Diagnostics> {
+pub fn ratelimit(sources: Sources, windows: Windows) -> Result<Imported, Diagnostics> {
     let mut problems = Problems::default();
     let mut domains: Vec<(Domain, Span)> = Vec::new();
     for file in sources.ids() {
@@ -105,7 +105,7 @@ pub fn ratelimit(sources: Sources) -> Result<Imported, Diagnostics> {
         }
     }
     let domains = domains.into_iter().map(|(domain, _)| domain).collect();
-    finish(sources, domains, problems)
+    finish(sources, domains, problems, windows)
 }
 
 fn walk(node: &Node, path: &[Step], quotas: &mut Vec<Made>, problems: &mut Problems) {
@@ -265,6 +265,7 @@ fn quota(fields: &Fields<'_>, path: &[Step], problems: &mut Problems) -> Option<
         absent_skips: false,
         amount: amount?,
         window: Duration::from_secs(seconds?),
+        on_the_clock: true,
         span: node.span,
     })
 }

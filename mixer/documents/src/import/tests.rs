@@ -107,7 +107,11 @@ fn met(set: &PolicySet, domain: &str, index: i64, entries: &[(&str, &str)]) -> V
 
 #[test]
 fn limitadors_limits_are_met_by_the_same_descriptors() {
-    let imported = limitador(Sources::from_texts([("limits.yaml", LIMITADOR)])).unwrap();
+    let imported = limitador(
+        Sources::from_texts([("limits.yaml", LIMITADOR)]),
+        Windows::Sliding,
+    )
+    .unwrap();
     let set = set(&imported);
     for (domain, index, entries, limits) in [
         (
@@ -143,7 +147,11 @@ fn limitadors_limits_are_met_by_the_same_descriptors() {
 
 #[test]
 fn a_tree_of_descriptors_is_walked_as_ratelimit_walks_it() {
-    let imported = ratelimit(Sources::from_texts([("edge.yaml", RATELIMIT)])).unwrap();
+    let imported = ratelimit(
+        Sources::from_texts([("edge.yaml", RATELIMIT)]),
+        Windows::Sliding,
+    )
+    .unwrap();
     let warned = imported.warnings.lines();
     assert_eq!(warned.len(), 1, "{warned:?}");
     assert!(warned[0].starts_with("edge.yaml:28:"), "{warned:?}");
@@ -225,7 +233,8 @@ fn what_cannot_be_expressed_is_an_error_with_its_place() {
         ("  policy: x", "4:3", "unknown key `policy`"),
     ] {
         let text = limit(rest);
-        let refused = limitador(Sources::from_texts([("l.yaml", &*text)])).unwrap_err();
+        let refused =
+            limitador(Sources::from_texts([("l.yaml", &*text)]), Windows::Sliding).unwrap_err();
         let lines = refused.lines();
         let said = lines
             .iter()
@@ -233,7 +242,8 @@ fn what_cannot_be_expressed_is_an_error_with_its_place() {
         assert!(said, "{rest}: {lines:?}");
     }
     let twice = limit("") + &limit("").replace("max_value: 1", "max_value: 2");
-    let refused = limitador(Sources::from_texts([("l.yaml", &*twice)])).unwrap_err();
+    let refused =
+        limitador(Sources::from_texts([("l.yaml", &*twice)]), Windows::Sliding).unwrap_err();
     assert!(
         refused.lines()[0].contains("`max_value`"),
         "{:?}",
@@ -271,11 +281,33 @@ fn what_cannot_be_expressed_is_an_error_with_its_place() {
         ("- key: k", "4:3", "are there already"),
     ] {
         let text = tree(rest);
-        let refused = ratelimit(Sources::from_texts([("r.yaml", &*text)])).unwrap_err();
+        let refused =
+            ratelimit(Sources::from_texts([("r.yaml", &*text)]), Windows::Sliding).unwrap_err();
         let lines = refused.lines();
         let said = lines
             .iter()
             .any(|line| line.starts_with(&format!("r.yaml:{place}")) && line.contains(complaint));
         assert!(said, "{rest}: {lines:?}");
     }
+}
+
+#[test]
+fn on_request_windows_are_those_of_the_service_they_are_from() {
+    let text = |imported: Imported| imported.files[0].1.clone();
+    let limits = "- namespace: n\n  max_value: 1\n  seconds: 60\n";
+    let sources = || Sources::from_texts([("l.yaml", limits)]);
+    let opened = text(limitador(sources(), Windows::Fixed).unwrap());
+    assert!(opened.ends_with("    limit: 1 per minute\n    algorithm: fixed-window\n"));
+    assert!(!text(limitador(sources(), Windows::Sliding).unwrap()).contains("fixed"));
+    let limit = |unit: &str| {
+        let text = format!(
+            "domain: d\ndescriptors:\n  - key: k\n    rate_limit: {{ unit: {unit}, requests_per_unit: 2 }}\n"
+        );
+        ratelimit(Sources::from_texts([("r.yaml", text)]), Windows::Fixed).unwrap()
+    };
+    let hourly = text(limit("hour"));
+    assert!(hourly.ends_with("    algorithm: fixed-window\n    window: calendar\n"));
+    assert!(
+        text(limit("week")).ends_with("    limit: 2 per 604800s\n    algorithm: fixed-window\n")
+    );
 }

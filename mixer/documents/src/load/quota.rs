@@ -10,11 +10,12 @@ use mixer_cel::{Expect, Expression, Kind};
 use super::policy::mode;
 use super::reply;
 use crate::context::Context;
+use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::reads::{reads_path, reads_request};
 use crate::scalar::{integer, list, name, percent, scalar, word};
 use crate::yaml::{Node, Value};
-use crate::{Absent, Algorithm, Code, LeaseLimit, Quota, QuotaOnError, Reply};
+use crate::{Absent, Algorithm, Code, LeaseLimit, Quota, QuotaOnError, Reply, Tell};
 
 pub(crate) const SHAPE: Shape = Shape {
     what: "a quota",
@@ -36,6 +37,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "on_error",
         "mode",
         "until",
+        "tell",
         "status",
         "location",
         "message",
@@ -97,6 +99,7 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
     let reply = reply::read(&fields, Reply::plain(OVER_LIMIT.0, OVER_LIMIT.1), context);
     let denied = counting::denied(&fields, algorithm, &mut context.problems);
     let lease = lease(&fields, algorithm, context);
+    let tell = tell(&fields, algorithm, &mut context.problems);
     let on_error = on_error(&fields, context);
     let read: Vec<&Expression> = when
         .expressions()
@@ -123,6 +126,7 @@ pub(super) fn read(node: &Node, policy: &str, context: &mut Context<'_>) -> Opti
         on_error,
         mode,
         until,
+        tell,
         reply,
         reads_request,
         reads_path,
@@ -213,6 +217,19 @@ fn lease(fields: &Fields<'_>, algorithm: Algorithm, context: &mut Context<'_>) -
             LeaseLimit::AtMost(most.unwrap_or_default())
         }
     }
+}
+
+fn tell(fields: &Fields<'_>, algorithm: Algorithm, problems: &mut Problems) -> Tell {
+    if let Algorithm::Concurrency { .. } = algorithm {
+        let why =
+            "has no meaning with `algorithm: concurrency`: the headers tell of limits over time";
+        fields.refuse("tell", why, problems);
+        return Tell::Nothing;
+    }
+    fields
+        .get("tell")
+        .and_then(|node| word(node, "`tell`", &Tell::WORDS, &[], problems))
+        .unwrap_or(Tell::Nothing)
 }
 
 fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> QuotaOnError {

@@ -6,12 +6,12 @@
 
 use mixer_attributes::AttributeId;
 use mixer_attributes::vocabulary::{self, RATE_LIMIT_DOMAIN};
-use mixer_cel::{Expression, Selector};
+use mixer_cel::{Expression, Read, Selector};
 
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::Fields;
-use crate::{Algorithm, At, Code, LeaseLimit, Policy, Quota, QuotaOnError, Span};
+use crate::{Algorithm, At, Code, LeaseLimit, Policy, Quota, QuotaOnError, Rule, Span, Tell};
 
 const FAMILY: &str = "rate_limit.";
 
@@ -51,7 +51,7 @@ pub(super) fn check_shape(policy: &Policy, fields: &Fields<'_>, problems: &mut P
 /// Refuses quotas and rules that read what they are never told.
 pub(super) fn check(policy: &Policy, context: &mut Context<'_>) {
     for quota in &policy.quotas {
-        let read = expressions(quota);
+        let read = reads(quota);
         if policy.at == At::RateLimit {
             quota_of_descriptors(quota, &read, context);
         } else {
@@ -59,23 +59,30 @@ pub(super) fn check(policy: &Policy, context: &mut Context<'_>) {
         }
     }
     for rule in policy.rules.iter().filter(|_| policy.at != At::RateLimit) {
-        let that = rule.that.iter().flat_map(|that| that.expressions());
-        let read: Vec<&Expression> = rule.when.expressions().chain(that).collect();
-        unknown_elsewhere(&read, rule.span, context);
+        unknown_elsewhere(&reads_of_rule(rule), rule.span, context);
     }
 }
 
-fn expressions(quota: &Quota) -> Vec<&Expression> {
-    quota
+fn reads(quota: &Quota) -> Vec<Read> {
+    let expressions = quota
         .when
         .expressions()
         .chain(&quota.key)
         .chain(&quota.cost)
-        .chain(&quota.limit.by)
-        .collect()
+        .chain(&quota.limit.by);
+    let reads = expressions.flat_map(Expression::reads).cloned();
+    reads.chain(quota.reply.reads()).collect()
 }
 
-fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Context<'_>) {
+fn reads_of_rule(rule: &Rule) -> Vec<Read> {
+    let that = rule.that.iter().flat_map(|that| that.expressions());
+    let with = rule.ask.iter().flat_map(|ask| &ask.with);
+    let expressions = rule.when.expressions().chain(that).chain(with);
+    let reads = expressions.flat_map(Expression::reads).cloned();
+    reads.chain(rule.reply.reads()).collect()
+}
+
+fn quota_of_descriptors(quota: &Quota, read: &[Read], context: &mut Context<'_>) {
     let other = attributes(read, context, |name| !name.starts_with(FAMILY));
     let problems = &mut context.problems;
     if let Some(name) = other {
@@ -101,6 +108,15 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
             "`lease` has no meaning here: nobody who asks the rate limit service holds leases",
         );
     }
+    if quota.tell != Tell::Nothing {
+        problems
+            .error(
+                Code::NoMeaning,
+                quota.span,
+                "`tell` has no meaning here: the response is the proxy's",
+            )
+            .help("Envoy has `enable_x_ratelimit_headers: DRAFT_VERSION_03`");
+    }
     if let Algorithm::Concurrency { .. } = quota.algorithm {
         problems
             .error(
@@ -121,7 +137,7 @@ fn quota_of_descriptors(quota: &Quota, read: &[&Expression], context: &mut Conte
     }
 }
 
-fn unknown_elsewhere(read: &[&Expression], span: Span, context: &mut Context<'_>) {
+fn unknown_elsewhere(read: &[Read], span: Span, context: &mut Context<'_>) {
     if let Some(name) = attributes(read, context, |name| name.starts_with(FAMILY)) {
         let help = "write `for: rate_limit.domain == \"..\"`; such a policy answers Envoy's rate limit service and nothing else";
         context
@@ -137,13 +153,12 @@ fn unknown_elsewhere(read: &[&Expression], span: Span, context: &mut Context<'_>
 
 /// The first built-in attribute among those read whose name is `wanted`. A custom one is judged by what it reads itself.
 fn attributes(
-    read: &[&Expression],
+    read: &[Read],
     context: &Context<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Option<String> {
     let vocabulary = context.compiler.vocabulary();
-    let ids = read.iter().flat_map(|expression| expression.reads());
-    let ids = ids.map(|read| read.attribute);
+    let ids = read.iter().map(|read| read.attribute);
     let names = ids
         .filter(|id: &AttributeId| !id.is_custom())
         .filter_map(|id| vocabulary.by_id(id));

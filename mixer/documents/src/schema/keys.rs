@@ -64,6 +64,7 @@ const KEYS: &[Key] = &[
     ("quota", "on_error", "allow|deny or quota_on_error", "When the store cannot be asked. Default allow."),
     ("quota", "mode", "enforce|shadow", "`shadow` counts and refuses nobody. Default enforce."),
     ("quota", "until", "date", "With `mode: shadow`: until when; after that, loading warns."),
+    ("quota", "tell", "nothing|RateLimit|X-RateLimit|both", "Headers that tell callers the limit and what is left. Default nothing."),
     ("limits", "by", "cel", "The name of the row: a CEL string."),
     ("limits", "table", "{limit}", "Limits by the name of the row."),
     ("limits", "otherwise", "limit", "When no row is named so."),

@@ -173,6 +173,7 @@ impl Spending<'_> {
                         lease_for: Duration::ZERO,
                         retry_after: self.retry_after(&wants[*at], &grant),
                         remaining: grant.remaining,
+                        reset: wants[*at].reset(grant.remaining, self.begun.wall),
                     };
                 }
                 !refused
@@ -326,6 +327,23 @@ impl<'a> Want<'a> {
     /// Whether a refused request counts.
     fn counts(&self) -> bool {
         self.quota.denied == Denied::Counts
+    }
+
+    /// Until all of the limit is there again, where `remaining` tokens are left at `wall`. Of a window that does not end at a known
+    /// time it is at most so long.
+    fn reset(&self, remaining: u64, wall: SystemTime) -> Duration {
+        let Limit { amount, window } = self.limit;
+        match self.quota.algorithm {
+            Algorithm::Gcra { burst } => {
+                let missing = burst.saturating_sub(remaining);
+                window.mul_f64(missing as f64 / amount.max(1) as f64)
+            }
+            _ if remaining >= amount => Duration::ZERO,
+            Algorithm::FixedWindow {
+                calendar: Some(calendar),
+            } => calendar.window(wall).ends_in,
+            _ => window,
+        }
     }
 
     /// `at`: when it is, or was, taken.

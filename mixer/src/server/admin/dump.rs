@@ -165,6 +165,7 @@ fn quota(quota: &Quota, set: &mixer_documents::PolicySet) -> Value {
             QuotaOnError::Local(percent) => json!({ "local": format!("{percent}%") }),
         },
         "until": quota.until.as_ref().map(|until| &*until.text),
+        "tell": quota.tell.word(),
         "reply": reply(&quota.reply),
     })
 }

@@ -2,7 +2,7 @@
 
 use mixer_attributes::{AttributeId, Vocabulary};
 use mixer_cel::Reference;
-use mixer_documents::{Algorithm, Denied, Fail, LeaseLimit, PolicySet, QuotaOnError};
+use mixer_documents::{Algorithm, Denied, Fail, LeaseLimit, PolicySet, QuotaOnError, Tell};
 use mixer_proto::v1;
 use mixer_proto::v1::header_operation::Target;
 
@@ -88,6 +88,7 @@ pub(crate) fn grant(taken: &Taken) -> v1::Grant {
         lease_for: (taken.lease > 0).then(|| time(taken.lease_for)),
         retry_after: taken.retry_after.map(time),
         remaining: taken.remaining,
+        reset: (!taken.reset.is_zero()).then(|| time(taken.reset)),
     }
 }
 
@@ -195,6 +196,13 @@ fn charge(charge: Charge, decision: &str, set: &PolicySet) -> v1::Charge {
             _ => None,
         },
         counts_denied: quota.denied == Denied::Counts,
+        tell: match quota.tell {
+            Tell::Nothing => v1::Tell::Nothing,
+            Tell::RateLimit => v1::Tell::RateLimit,
+            Tell::XRateLimit => v1::Tell::XRateLimit,
+            Tell::Both => v1::Tell::Both,
+        }
+        .into(),
     }
 }
 

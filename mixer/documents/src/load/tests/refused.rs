@@ -73,6 +73,9 @@ fn each_mistake_is_shown_where_it_is() {
         (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, lease: 0 }"), "4:14", "`lease` has no meaning here"),
         (limits("quotas:\n  - { quota: q, key: [], limit: 1 per day, on_error: { local: 10% } }"), "4:14", "no proxy of ours could count alone"),
         (limits("quotas:\n  - { quota: q, key: [], limit: 5, algorithm: concurrency, hold: 30s }"), "4:14", "not told when a request is over"),
+        (limits("quotas:\n  - { quota: q, key: [], limit: 5 per day, tell: both }"), "4:14", "`tell` has no meaning here"),
+        (limits("quotas:\n  - quota: q\n    key: []\n    limit: 5 per day\n    message: \"not {request.path}\""), "4:12", "reads `request.path`, which the rate limit service is not told"),
+        (rule("deny: a\n    when: connection.mtls\n    body: { of: \"{rate_limit.domain}\" }"), "4:11", "`rate_limit.domain` is known only where `for` names"),
         (quota("key: [rate_limit.domain], limit: 1 per day"), "4:14", "`rate_limit.domain` is known only where `for` names"),
         (rule("{ deny: all, when: rate_limit.hits > 1 }"), "4:13", "`rate_limit.hits` is known only where `for` names"),
         // Rules.
@@ -194,6 +197,8 @@ fn each_mistake_is_shown_where_it_is() {
         (quota("key: [], limit: 20, algorithm: concurrency, hold: 0s"), "4:67", "`hold` is a time such as"),
         (quota("key: [], limit: 20, algorithm: concurrency, hold: 30s, window: calendar"), "4:72", "`window` has no meaning"),
         (quota("key: [], limit: 20, algorithm: concurrency, hold: 30s, burst: 5"), "4:72", "`burst` has no meaning without `algorithm: gcra`"),
+        (quota("key: [], limit: 20, algorithm: concurrency, hold: 30s, tell: both"), "4:72", "`tell` has no meaning with `algorithm: concurrency`"),
+        (quota("key: [], limit: 20 per day, tell: Ratelimit"), "4:51", "did you mean `RateLimit`"),
         (quota("key: [], limit: 20, algorithm: concurrency, hold: 30s, lease: auto"), "4:72", "`lease` has no meaning with `algorithm: concurrency`"),
         (quota("key: [], limit: 20, algorithm: concurrency, hold: 30s, denied: counts"), "4:80", "a refused request holds nothing"),
         (quota("key: [], limit: 20"), "4:33", "a bare number is how many at once: it needs `algorithm: concurrency` and `hold`"),
