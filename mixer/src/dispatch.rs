@@ -18,6 +18,7 @@ mod quota;
 pub mod report;
 mod settle;
 mod shadow;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ pub(crate) use outcome::denial::no_more_than;
 pub(crate) use quota::CountersOf;
 pub use quota::{Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken};
 pub use shadow::Enforced;
+pub use tally::Tallies;
 
 /// Decides against one snapshot.
 #[derive(Clone, Debug)]

@@ -36,6 +36,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The file of the token that changes through the admin listener take; `None`: it takes none.
     pub admin_token: Option<PathBuf>,
+    /// Whether metrics name the busiest keys of quotas; true.
+    pub quota_keys: bool,
     /// Whether proxies on other machines may ask in plaintext.
     pub insecure: bool,
     /// The adapters that documents may name.
@@ -63,6 +65,7 @@ impl Config {
             grpc: SocketAddr::from(([127, 0, 0, 1], 9091)),
             admin: SocketAddr::from(([127, 0, 0, 1], 15014)),
             admin_token: None,
+            quota_keys: true,
             insecure: false,
             registry: mixer_adapters::builtin(),
             limits: Limits::default(),
@@ -174,6 +177,7 @@ impl Server {
             grpc,
             admin,
             admin_token,
+            quota_keys,
             insecure,
             registry,
             limits,
@@ -188,6 +192,7 @@ impl Server {
             random,
             keep: Keep::default(),
             ledger: Arc::new(Ledger::default()),
+            tallies: Arc::default(),
             handle: tokio::runtime::Handle::current(),
         };
         let sources = Sources::read(&paths).map_err(StartError::Documents)?;
@@ -242,6 +247,8 @@ impl Server {
             metrics: metrics.clone(),
             drain: drain.clone(),
             guard,
+            clock: clock.clone(),
+            quota_keys,
         };
         pages.spawn_until_stop("admin", async move {
             if let Err(error) = axum::serve(admin_listener, admin::router(shown)).await {

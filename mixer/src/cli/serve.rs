@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// The file of the token that changes of counters take (`mixer quota reset`, `grant`); none are taken without.
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// Leave `mixer_quota_remaining`, which names keys of quotas, out of the metrics.
+    #[arg(long)]
+    hide_quota_keys: bool,
     /// Let other machines ask in plaintext, with nothing to prove who they are.
     #[arg(long)]
     insecure: bool,
@@ -65,6 +68,7 @@ async fn serve(args: Args) -> ExitCode {
         grpc: args.grpc,
         admin: args.admin,
         admin_token: args.admin_token_file,
+        quota_keys: !args.hide_quota_keys,
         insecure: args.insecure,
         ..Config::new(args.paths)
     };

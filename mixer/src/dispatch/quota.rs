@@ -190,6 +190,7 @@ impl Dispatcher {
             reservation: None,
             per_second,
             shadow: charge.shadow,
+            tally: Some(self.snapshot.tally(charge.place)),
         }
     }
 
@@ -220,6 +221,7 @@ impl Dispatcher {
                 reservation: None,
                 per_second: ask.lease.then_some(ask.per_second),
                 shadow: quota.mode == Mode::Shadow || policy.mode == Mode::Shadow,
+                tally: Some(self.snapshot.tally(place)),
             };
             let want = Want {
                 reservation: ask

@@ -9,10 +9,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mixer_adapter::{Exposition, Format};
-use mixer_runtime::Drain;
+use mixer_runtime::{Clock, Drain};
 
 use super::metrics::{Metrics, expose_adapters};
 use super::watch::Subscribers;
+use crate::dispatch::tally;
 use crate::live::{Live, explained};
 
 mod dump;
@@ -28,6 +29,9 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
     pub(crate) guard: guard::Guard,
+    pub(crate) clock: Clock,
+    /// Whether metrics name the busiest keys of quotas.
+    pub(crate) quota_keys: bool,
 }
 
 /// The pages.
@@ -57,7 +61,11 @@ async fn classic(State(admin): State<Admin>) -> Response {
 fn page(admin: &Admin, format: Format) -> Response {
     let mut page = Exposition::new(format);
     admin.metrics.expose(&mut page);
-    expose_adapters(admin.live.current().snapshot(), &mut page);
+    let current = admin.live.current();
+    let snapshot = current.snapshot();
+    expose_adapters(snapshot, &mut page);
+    let now = admin.clock.now();
+    tally::expose(snapshot.tallies(), admin.quota_keys, now, &mut page);
     (
         [(header::CONTENT_TYPE, format.content_type())],
         page.finish(),

@@ -120,6 +120,7 @@ impl CountersOf<'_> {
             reservation: None,
             per_second: None,
             shadow: false,
+            tally: None,
         }
     }
 
