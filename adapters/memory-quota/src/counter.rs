@@ -25,7 +25,7 @@ const _: () = assert!(
 
 const APART: &str = "a family of counters has one algorithm";
 
-/// Which counters a family has. They are apart: what one algorithm remembers means nothing to another.
+/// Which counters a family has. They are apart: what one algorithm remembers means nothing to another. Snapshots hold the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Sliding,
@@ -36,7 +36,20 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: usize = 5;
+    pub(crate) const ALL: usize = Self::EACH.len();
+    /// By their numbers.
+    pub(crate) const EACH: [Self; 5] = [
+        Kind::Sliding,
+        Kind::Gcra,
+        Kind::Opened,
+        Kind::Calendar,
+        Kind::Held,
+    ];
+
+    /// That of a number.
+    pub(crate) fn parse(number: u8) -> Option<Self> {
+        Self::EACH.get(usize::from(number)).copied()
+    }
 
     pub(crate) fn of(algorithm: Algorithm) -> Self {
         match algorithm {
@@ -132,6 +145,16 @@ fn at_least_one(window: Duration) -> u64 {
 }
 
 impl Counter {
+    /// Whether a family of that kind has such counters.
+    pub(crate) fn is_of(&self, kind: Kind) -> bool {
+        match self {
+            Counter::Window(_) => matches!(kind, Kind::Sliding | Kind::Held),
+            Counter::Gcra(_) => kind == Kind::Gcra,
+            Counter::Opened(_) => kind == Kind::Opened,
+            Counter::Page(_) => kind == Kind::Calendar,
+        }
+    }
+
     /// Tokens that are free.
     pub(crate) fn free(&self, terms: &Terms, now: u64) -> u64 {
         self.free_of(terms, 1, now)

@@ -43,6 +43,16 @@ impl Bucket {
         per_token: 1,
     };
 
+    /// When it will be full, and the rate that was computed with.
+    pub(crate) fn parts(&self) -> [u64; 2] {
+        [self.full_at, self.per_token]
+    }
+
+    /// Of such parts; none has no rate.
+    pub(crate) fn of([full_at, per_token]: [u64; 2]) -> Option<Self> {
+        (per_token > 0).then_some(Self { full_at, per_token })
+    }
+
     /// Nanoseconds until it is full at `rate`.
     fn missing(&self, rate: Rate, now: u64) -> u64 {
         let missing = u128::from(self.full_at.saturating_sub(now));

@@ -172,6 +172,29 @@ impl Key {
         &self.bytes[..usize::from(self.length)]
     }
 
+    /// An encoded key that may be anything.
+    pub(crate) fn parse(encoded: &[u8]) -> Option<Self> {
+        let mut rest = encoded.get(4..).filter(|_| encoded.len() <= LONG)?;
+        let is_digest = rest.first() == Some(&u8::MAX) && rest.len() == 1 + 32;
+        while let Some((&length, after)) = rest.split_first().filter(|_| !is_digest) {
+            let (value, after) = after.split_at_checked(length.into())?;
+            std::str::from_utf8(value).ok()?;
+            rest = after;
+        }
+        let mut key = Self {
+            bytes: [0; LONG],
+            length: 0,
+        };
+        key.push(encoded);
+        Some(key)
+    }
+
+    /// The same key of another family.
+    pub(crate) fn of(mut self, family: u32) -> Self {
+        self.bytes[..4].copy_from_slice(&family.to_le_bytes());
+        self
+    }
+
     /// What an encoded key says of itself.
     pub(crate) fn read(encoded: &[u8]) -> CounterKey {
         let mut rest = &encoded[4..];
