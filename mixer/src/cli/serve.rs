@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     admin: SocketAddr,
     /// The file of the token that changes of counters take (`mixer quota reset`, `grant`); none are taken without.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "MIXER_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
     /// Leave `mixer_quota_remaining`, which names keys of quotas, out of the metrics.
     #[arg(long)]

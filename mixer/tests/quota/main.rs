@@ -322,3 +322,28 @@ fn a_mixer_does_not_start_with_a_token_that_can_be_guessed() {
         "{told}"
     );
 }
+
+#[test]
+fn counters_survive_a_restart_of_mixer() {
+    let directory = tempfile::tempdir().unwrap();
+    let policies = directory.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    let kept = POLICY.replace("limit: 10 per day", "limit: 10 per day, store: kept");
+    let adapter =
+        "---\nadapter: kept\ntype: memory-quota\nconfig: { snapshot: { file: ../counters } }\n";
+    std::fs::write(policies.join("all.yaml"), kept + adapter).unwrap();
+    let mixer = Serving::start(directory.path(), &["policies"]);
+    assert_eq!(mixer.spend("shop", "frontend", 7), 7);
+    mixer.terminate();
+    let mixer = Serving::start(directory.path(), &["policies"]);
+    let told = quota(
+        directory.path(),
+        &mixer.admin,
+        &["get", "products/per caller", FRONTEND],
+    );
+    assert!(
+        told.out.starts_with("7 spent, 3 left of 10 in 1d"),
+        "{told:?}"
+    );
+    assert_eq!(mixer.spend("shop", "frontend", 7), 3);
+}

@@ -25,6 +25,7 @@ impl Serving {
             .args(["--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .current_dir(directory)
             .env_remove("MIXER_LOG")
+            .env_remove("MIXER_ADMIN_TOKEN_FILE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -48,6 +49,18 @@ impl Serving {
             admin: address("admin="),
             child,
         }
+    }
+
+    /// Ends it as an operator does; once it has ended.
+    #[allow(
+        dead_code,
+        reason = "one of the two tests that have this module restarts nothing"
+    )]
+    pub(crate) fn terminate(mut self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+        assert!(self.child.wait().unwrap().success(), "it ended well");
     }
 
     /// Asks so many times for products.shop as the service account of that namespace; how many were granted.
