@@ -4,6 +4,7 @@
 //! thrown away with the set.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use mixer_attributes::vocabulary::Producer;
@@ -42,6 +43,27 @@ impl Context<'_> {
         match self.compiler.expression(text, phase, expect) {
             Ok(expression) => Some(expression),
             Err(found) => self.explain(node, found),
+        }
+    }
+
+    /// The expression that stands at `range` of a text.
+    pub(crate) fn part(
+        &mut self,
+        node: &Node,
+        range: Range<usize>,
+        phase: Producer,
+        expect: Expect,
+    ) -> Option<Expression> {
+        let text = self.text(node, "it")?.get(range.clone())?;
+        match self.compiler.expression(text, phase, expect) {
+            Ok(expression) => Some(expression),
+            Err(mut found) => {
+                for problem in &mut found {
+                    problem.span.start += range.start;
+                    problem.span.end += range.start;
+                }
+                self.explain(node, found)
+            }
         }
     }
 

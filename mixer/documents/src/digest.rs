@@ -293,6 +293,7 @@ impl Canon<'_> {
             }
         }
         self.tag(quota.denied as u8);
+        self.tag(quota.tell as u8);
         self.adapter(quota.store);
         match quota.lease {
             LeaseLimit::Auto => self.tag(0),

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod applicability;
+mod balance;
 mod calendar;
 mod context;
 mod diagnostics;
@@ -38,6 +39,7 @@ mod watch;
 mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
+pub use balance::{Balance, BalanceBy, Circuit, HashKey, Health, Outlier, Probe};
 pub use calendar::{Calendar, CalendarWindow, Period};
 pub use diagnostics::{Code, Diagnostic, Diagnostics, Edit, Severity};
 pub use directory::Directory;

@@ -79,7 +79,6 @@ pub fn load_checking(
     } = attributes::read(of(DocumentKind::Attributes), &sources, &mut problems);
     let adapters = adapter::read(of(DocumentKind::Adapter), &sources, &mut problems);
     let mesh = mesh::read(of(DocumentKind::Mesh), &sources, &mut problems);
-    let services = service::read(of(DocumentKind::Service), &sources, &mut problems);
 
     let adapter_names: HashMap<Arc<str>, usize> = adapters
         .iter()
@@ -96,6 +95,7 @@ pub fn load_checking(
         quota_ids,
         incomplete,
     };
+    let services = service::read(of(DocumentKind::Service), &mut context);
     let mut policies = Vec::new();
     let mut tests = Vec::new();
     for document in of(DocumentKind::Policy) {
@@ -156,7 +156,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 21] = [
+pub(crate) const SHAPES: [(&str, Shape); 25] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -171,6 +171,10 @@ pub(crate) const SHAPES: [(&str, Shape); 21] = [
     ("fail", mesh::FAIL),
     ("service", service::SHAPE),
     ("paths", service::PATHS),
+    ("balance", service::BALANCE),
+    ("circuit", service::CIRCUIT),
+    ("outlier", service::OUTLIER),
+    ("health", service::HEALTH),
     ("telemetry", telemetry::SHAPE),
     ("metric", telemetry::METRIC),
     ("logs", telemetry::LOGS),

@@ -4,7 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::Span;
+use serde_json::json;
+
+use crate::scalar::span_text;
+use crate::{Balance, Circuit, Health, Outlier, Probe, Span};
 
 /// A checked `service`.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +24,14 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// `paths: {encoded_slash: keep}`: an encoded slash stays encoded instead of being refused.
     pub keep_encoded_slash: bool,
+    /// How requests are spread over its endpoints.
+    pub balance: Balance,
+    /// What a proxy carries to it at most.
+    pub circuit: Circuit,
+    /// When an endpoint that fails gets nothing for a while; `None`: it goes on getting its share.
+    pub outlier: Option<Outlier>,
+    /// Whether endpoints are asked if they are well.
+    pub health: Option<Health>,
     /// Outside the mesh.
     pub external: bool,
     /// Its name in the file.
@@ -75,12 +86,12 @@ impl fmt::Display for Endpoint {
 impl Service {
     /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value (but for the span).
     pub fn canonical(&self) -> String {
-        let mut document = serde_json::json!({ "service": &*self.name });
+        let mut document = json!({ "service": &*self.name });
         if let Some(namespace) = &self.namespace {
             document["namespace"] = namespace.as_str().into();
         }
         if !self.hosts.is_empty() {
-            document["hosts"] = serde_json::json!(self.hosts);
+            document["hosts"] = json!(self.hosts);
         }
         if let Some(protocol) = self.protocol {
             document["protocol"] = protocol.word().into();
@@ -93,7 +104,38 @@ impl Service {
                 .collect();
         }
         if self.keep_encoded_slash {
-            document["paths"] = serde_json::json!({ "encoded_slash": "keep" });
+            document["paths"] = json!({ "encoded_slash": "keep" });
+        }
+        if self.balance != Balance::default() {
+            document["balance"] = self.balance.canonical();
+        }
+        if self.circuit != Circuit::default() {
+            let Circuit {
+                connections,
+                pending,
+                requests,
+            } = self.circuit;
+            document["circuit"] =
+                json!({ "connections": connections, "pending": pending, "requests": requests });
+        }
+        if let Some(outlier) = &self.outlier {
+            document["outlier"] = json!({
+                "consecutive_errors": outlier.consecutive_errors,
+                "eject": span_text(outlier.eject),
+                "max_ejected": format!("{}%", outlier.max_ejected),
+            });
+        }
+        if let Some(health) = &self.health {
+            document["health"] = json!({
+                "every": span_text(health.every),
+                "timeout": span_text(health.timeout),
+                "unhealthy": health.unhealthy,
+                "healthy": health.healthy,
+            });
+            match &health.ask {
+                Probe::Http(path) => document["health"]["http"] = path.as_str().into(),
+                Probe::Tcp => document["health"]["tcp"] = true.into(),
+            }
         }
         if self.external {
             document["external"] = true.into();

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::Exposed;
 use crate::shared::Shared;
+use crate::upstream::Kind;
 
 /// Serves until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -21,6 +22,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/healthz/live", get(async || "live\n"))
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/clusters", get(clusters))
         .route("/config_dump", get(config_dump))
         .with_state(shared);
     let served = match tokio::net::TcpListener::from_std(listener) {
@@ -67,6 +69,45 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     }
 }
 
+/// What is known of each service: how it is balanced, its endpoints, its circuit.
+async fn clusters(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let now = shared.clock.now();
+    let routing = shared.routing.load();
+    let mut clusters = serde_json::Map::new();
+    for upstream in routing.iter().flat_map(|routing| routing.upstreams()) {
+        let endpoints: Vec<Value> = upstream
+            .show(now)
+            .iter()
+            .map(|shown| {
+                json!({
+                    "address": shown.address.to_string(),
+                    "healthy": !shown.unwell,
+                    "ejected_for_seconds": shown.ejected_for.as_secs_f64(),
+                    "requests_in_flight": shown.in_flight,
+                    "ewma_ms": shown.latency.map(|latency| latency.as_secs_f64() * 1e3),
+                    "requests": shown.requests,
+                    "failures": shown.failures,
+                })
+            })
+            .collect();
+        let circuit = Kind::ALL.map(|kind| {
+            let (taken, most, refused) = upstream.circuit.read(kind);
+            (
+                kind.word().to_owned(),
+                json!({ "now": taken, "most": most, "refused": refused }),
+            )
+        });
+        let circuit: serde_json::Map<String, Value> = circuit.into_iter().collect();
+        let about = json!({
+            "balance": upstream.service.balance.by.to_string(),
+            "endpoints": endpoints,
+            "circuit": circuit,
+        });
+        clusters.insert(upstream.service.name.to_string(), about);
+    }
+    Json(clusters.into())
+}
+
 async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let config = &shared.config;
     let state = shared
@@ -107,11 +148,10 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
         .iter()
         .flat_map(|routing| routing.upstreams())
         .map(|upstream| {
-            let addresses: Vec<String> = upstream
-                .addresses
-                .snapshot()
+            let shown = upstream.show(shared.clock.now());
+            let addresses: Vec<String> = shown
                 .iter()
-                .map(ToString::to_string)
+                .map(|shown| shown.address.to_string())
                 .collect();
             (upstream.service.name.to_string(), json!(addresses))
         })

@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 
 use crate::exchange::Exchange;
 use crate::flag::Flag;
+use crate::forward::Carrying;
 use crate::headers::strip_identity;
-use crate::pool::Lease;
 
 /// A request's body, to the server.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(crate) struct ResponseBody {
 enum Content {
     Done,
     Text(Bytes),
-    Upstream(Incoming, Lease),
+    Upstream(Incoming, Carrying),
 }
 
 impl ResponseBody {
@@ -96,9 +96,9 @@ impl ResponseBody {
         }
     }
 
-    pub(crate) fn upstream(body: Incoming, lease: Lease, exchange: Exchange) -> Self {
+    pub(crate) fn upstream(body: Incoming, carrying: Carrying, exchange: Exchange) -> Self {
         let mut body = Self {
-            content: Content::Upstream(body, lease),
+            content: Content::Upstream(body, carrying),
             exchange: Some(exchange),
         };
         if body.is_end_stream() {
@@ -117,11 +117,12 @@ impl ResponseBody {
 
     /// The response is over: wholly sent, or cut short for the reason of `flag`.
     fn finish(&mut self, cut: Option<Flag>) {
-        if let Content::Upstream(body, lease) = std::mem::replace(&mut self.content, Content::Done)
+        if let Content::Upstream(body, carrying) =
+            std::mem::replace(&mut self.content, Content::Done)
             && cut.is_none()
         {
             drop(body);
-            lease.give_back();
+            carrying.give_back();
         }
         if let Some(mut exchange) = self.exchange.take()
             && let Some(flag) = cut

@@ -52,6 +52,9 @@ pub struct Flags {
     /// Services and mesh from a directory, without a Mixer: nothing is checked or reported.
     #[arg(long, value_name = "DIR")]
     documents: Vec<PathBuf>,
+    /// Who is asked for the names of endpoints; whom the system asks by default.
+    #[arg(long, value_name = "ADDR")]
+    dns: Option<String>,
     /// Threads that carry traffic; one per core by default.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     workers: usize,
@@ -82,6 +85,7 @@ impl Flags {
         let inbound = address("--inbound", self.inbound);
         let outbound = address("--outbound", self.outbound);
         let admin = address("--admin", self.admin);
+        let dns = address("--dns", self.dns);
         let mut labels = BTreeMap::new();
         for label in self.labels {
             match label.split_once('=') {
@@ -106,6 +110,7 @@ impl Flags {
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
         (config.app, config.inbound, config.outbound, config.admin) =
             (app, inbound, outbound, admin);
+        config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);
         // An address that cannot be read was reported; that it is missing is no second problem.

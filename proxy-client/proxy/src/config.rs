@@ -24,6 +24,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Who says what applies.
     pub control: Control,
+    /// Who is asked for names; `None`: whom the system asks.
+    pub dns: Option<SocketAddr>,
     /// Threads that carry traffic; 0: one per core.
     pub workers: usize,
     /// Bounds on everything.
@@ -82,6 +84,7 @@ impl Config {
             outbound: None,
             admin: None,
             control,
+            dns: None,
             workers: 0,
             limits: Limits::default(),
         }

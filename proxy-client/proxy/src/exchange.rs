@@ -21,7 +21,7 @@ use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::flag::Flag;
-use crate::routing::Upstream;
+use crate::upstream::Upstream;
 
 /// `api.protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

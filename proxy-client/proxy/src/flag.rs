@@ -25,6 +25,8 @@ pub(crate) enum Flag {
     UpstreamTermination,
     /// The server's response was no HTTP.
     UpstreamProtocol,
+    /// As much is carried to the service as its circuit admits.
+    UpstreamOverflow,
     /// The service has no endpoint.
     NoUpstream,
     /// No service is meant, and nothing else may be reached.
@@ -49,6 +51,7 @@ impl Flag {
             Flag::UpstreamFailure => "UF",
             Flag::UpstreamTermination => "UC",
             Flag::UpstreamProtocol => "UPE",
+            Flag::UpstreamOverflow => "UO",
             Flag::NoUpstream => "UH",
             Flag::NoRoute => "NR",
             Flag::DownstreamTermination => "DC",

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
-use crate::body::RequestBody;
-use crate::pool::{Lease, SendError};
+use crate::body::{RequestBody, grpc_status};
+use crate::pool::{ConnectError, Lease, SendError};
 use crate::reply::Reply;
-use crate::routing::{Addresses, Upstream};
+use crate::routing::Addresses;
+use crate::upstream::{Attempt, Kind, Outcome, Permit, Upstream, Wanted};
 use crate::worker::Worker;
 
 /// Where a request goes.
@@ -29,12 +30,52 @@ pub(crate) enum Target {
     Outside(Arc<Addresses>),
 }
 
+/// One try: an address, and what is kept of it where a service is meant.
+struct Try {
+    address: SocketAddr,
+    attempt: Option<Attempt>,
+}
+
+/// What carries a response: the connection, and its place among what is carried to the service.
+#[derive(Debug)]
+pub(crate) struct Carrying {
+    lease: Lease,
+    _held: Held,
+}
+
+/// A request's place at an endpoint and in the circuit, until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    _attempt: Option<Attempt>,
+    _permit: Option<Permit>,
+}
+
 impl Target {
-    fn next(&self) -> Option<(SocketAddr, usize)> {
+    fn pick(&self, worker: &Worker, wanted: Wanted<'_>) -> Option<Try> {
+        let address = match self {
+            Target::Address(address) => *address,
+            Target::Outside(addresses) => addresses.next()?,
+            Target::Service(upstream) => {
+                let shared = &worker.shared;
+                let attempt = upstream.pick(wanted, shared.clock.now(), &shared.random)?;
+                return Some(Try {
+                    address: attempt.endpoint.address,
+                    attempt: Some(attempt),
+                });
+            }
+        };
+        Some(Try {
+            address,
+            attempt: None,
+        })
+    }
+
+    /// How many addresses there are.
+    fn len(&self) -> usize {
         match self {
-            Target::Address(address) => Some((*address, 1)),
-            Target::Service(upstream) => upstream.addresses.next(),
-            Target::Outside(addresses) => addresses.next(),
+            Target::Address(_) => 1,
+            Target::Service(upstream) => upstream.len(),
+            Target::Outside(addresses) => addresses.len(),
         }
     }
 
@@ -45,26 +86,65 @@ impl Target {
             Target::Outside(_) => "the host",
         }
     }
+
+    /// A place among what is carried to a service; `None`: nobody counts.
+    fn permit(&self, kind: Kind) -> Result<Option<Permit>, Reply> {
+        let Target::Service(upstream) = self else {
+            return Ok(None);
+        };
+        match upstream.circuit.take(kind) {
+            Some(permit) => Ok(Some(permit)),
+            None => Err(Reply::overflow(self.name(), kind)),
+        }
+    }
 }
 
-/// The head of the server's response, and the connection that carries its body.
+impl Try {
+    fn ended(&self, outcome: Outcome, worker: &Worker) {
+        if let Some(attempt) = &self.attempt {
+            attempt.ended(outcome, worker.shared.clock.now());
+        }
+    }
+}
+
+impl Carrying {
+    /// The response is over: the connection may carry another.
+    pub(crate) fn give_back(self) {
+        self.lease.give_back();
+    }
+
+    /// The response goes on as another protocol: its place stays taken.
+    pub(crate) fn held(self) -> Held {
+        self._held
+    }
+}
+
+/// The head of the server's response, and what carries its body. `hash`: of the value the service is balanced by.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
     target: &Target,
+    hash: Option<u64>,
     http2: bool,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Reply> {
-    let mut failed = 0;
+) -> Result<(Response<Incoming>, Carrying), Reply> {
+    let permit = target.permit(Kind::Requests)?;
+    let mut tried: Vec<SocketAddr> = Vec::new();
     let mut again = false;
     loop {
-        let Some((address, count)) = target.next() else {
+        let wanted = Wanted {
+            hash,
+            tried: &tried,
+        };
+        let Some(tried_now) = target.pick(worker, wanted) else {
             return Err(Reply::no_upstream(target.name()));
         };
-        let mut lease = match worker.pool.lease(address, http2, again).await {
+        let mut lease = match lease(worker, target, tried_now.address, http2, again).await {
             Ok(lease) => lease,
-            Err(error) => {
-                failed += 1;
-                if failed < count.min(worker.shared.config.limits.connect_tries) {
+            Err(Unleased::Overflow(reply)) => return Err(reply),
+            Err(Unleased::Connect(error)) => {
+                tried_now.ended(Outcome::NoAnswer, worker);
+                tried.push(tried_now.address);
+                if tried.len() < target.len().min(worker.shared.config.limits.connect_tries) {
                     continue;
                 }
                 return Err(Reply::unreachable(error.to_string()));
@@ -76,19 +156,80 @@ pub(crate) async fn forward(
             None
         };
         match lease.send(request).await {
-            Ok(response) => return Ok((response, lease)),
+            Ok(response) => {
+                tried_now.ended(outcome(&response), worker);
+                let held = Held {
+                    _attempt: tried_now.attempt,
+                    _permit: permit,
+                };
+                let carrying = Carrying { lease, _held: held };
+                return Ok((response, carrying));
+            }
             Err(SendError {
                 unsent: Some(unsent),
                 ..
             }) if !again => request = unsent,
             Err(SendError { error, .. }) => match replay {
+                // The server may have closed a connection that was kept: that says nothing about it.
                 Some(replay) if is_lost(&error) => request = replay,
-                _ if error.is_parse() => return Err(Reply::upstream_protocol()),
-                _ => return Err(Reply::terminated()),
+                _ => {
+                    tried_now.ended(Outcome::NoAnswer, worker);
+                    return Err(if error.is_parse() {
+                        Reply::upstream_protocol()
+                    } else {
+                        Reply::terminated()
+                    });
+                }
             },
         }
         again = true;
         worker.counters.retried();
+    }
+}
+
+/// Why a request has no connection.
+enum Unleased {
+    Overflow(Reply),
+    Connect(ConnectError),
+}
+
+/// A connection to `address`. One that is kept costs nothing; for a new one the request waits, with a place among those that do.
+async fn lease(
+    worker: &Rc<Worker>,
+    target: &Target,
+    address: SocketAddr,
+    http2: bool,
+    fresh: bool,
+) -> Result<Lease, Unleased> {
+    if !fresh && let Some(lease) = worker.pool.kept(address, http2) {
+        return Ok(lease);
+    }
+    let _pending = target.permit(Kind::Pending).map_err(Unleased::Overflow)?;
+    let circuit = match target {
+        Target::Service(upstream) => Some(&upstream.circuit),
+        Target::Address(_) | Target::Outside(_) => None,
+    };
+    match worker.pool.open(address, http2, circuit).await {
+        Ok(lease) => Ok(lease),
+        Err(ConnectError::Overflow) => Err(Unleased::Overflow(Reply::overflow(
+            target.name(),
+            Kind::Connections,
+        ))),
+        Err(error) => Err(Unleased::Connect(error)),
+    }
+}
+
+/// What a response says about its endpoint.
+fn outcome(response: &Response<Incoming>) -> Outcome {
+    // RFC 9110: 5xx is the server's own failure; 501 and 505 are about what was asked.
+    let failed = response.status().is_server_error()
+        && !matches!(response.status().as_u16(), 501 | 505)
+        // gRPC: UNKNOWN, INTERNAL, UNAVAILABLE and DATA_LOSS, of a response that is nothing but trailers.
+        || matches!(grpc_status(response.headers()), Some(2 | 13 | 14 | 15));
+    if failed {
+        Outcome::Failed
+    } else {
+        Outcome::Answered
     }
 }
 

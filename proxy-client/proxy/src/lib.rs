@@ -29,6 +29,7 @@ mod start;
 mod target;
 mod trace;
 mod upgrade;
+mod upstream;
 mod worker;
 
 pub use config::{Config, Control, Limits};

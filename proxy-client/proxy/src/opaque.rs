@@ -67,8 +67,8 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
     exchange.standard = worker
         .scope(At::Inbound, service)
         .is_none_or(|scope| scope.standard_metrics);
-    match worker.pool.connect(app).await {
-        Ok(mut server) => {
+    match worker.pool.connect(app, None).await {
+        Ok((mut server, _)) => {
             if let Ok((sent, received)) = copy_bidirectional(&mut io, &mut server).await {
                 exchange.carried(sent, received);
             }

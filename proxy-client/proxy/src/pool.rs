@@ -23,6 +23,7 @@ use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::metrics::Counters;
+use crate::upstream::{Circuit, Kind, Permit};
 
 /// Connections of one thread, by server.
 #[derive(Debug)]
@@ -56,6 +57,9 @@ pub(crate) enum ConnectError {
     TimedOut(SocketAddr),
     #[error("{0} ended the connection at once")]
     Handshake(SocketAddr),
+    /// The service has as many connections as it may have.
+    #[error("there are too many connections")]
+    Overflow,
 }
 
 /// Why there is no response.
@@ -76,12 +80,23 @@ impl Pool {
         }
     }
 
-    /// A connection to `address`; `fresh`: one never used before.
-    pub(crate) async fn lease(
+    /// A connection to `address` that is there and can carry another request.
+    pub(crate) fn kept(self: &Rc<Self>, address: SocketAddr, http2: bool) -> Option<Lease> {
+        let servers = self.servers.borrow();
+        let server = servers.get(&address)?;
+        if http2 {
+            http2::kept(self, server).map(Lease::Http2)
+        } else {
+            http1::kept(self, server).map(Lease::Http1)
+        }
+    }
+
+    /// A new connection to `address`, counted by `circuit`; of HTTP/2, where there may be none, a stream of one that is there.
+    pub(crate) async fn open(
         self: &Rc<Self>,
         address: SocketAddr,
         http2: bool,
-        fresh: bool,
+        circuit: Option<&Arc<Circuit>>,
     ) -> Result<Lease, ConnectError> {
         let server = self
             .servers
@@ -89,20 +104,13 @@ impl Pool {
             .entry(address)
             .or_default()
             .clone();
-        let kept = match (fresh, http2) {
-            (true, _) => None,
-            (false, true) => http2::kept(self, &server).map(Lease::Http2),
-            (false, false) => http1::kept(self, &server).map(Lease::Http1),
-        };
-        match kept {
-            Some(lease) => Ok(lease),
-            // Seldom, hence not part of every request's future.
-            None if http2 => Box::pin(http2::open(self, &server, address))
-                .await
-                .map(Lease::Http2),
-            None => Box::pin(http1::open(self, &server, address))
-                .await
-                .map(Lease::Http1),
+        // Seldom, hence not part of every request's future.
+        if http2 {
+            let opened = Box::pin(http2::open(self, &server, address, circuit));
+            opened.await.map(Lease::Http2)
+        } else {
+            let opened = Box::pin(http1::open(self, &server, address, circuit));
+            opened.await.map(Lease::Http1)
         }
     }
 
@@ -115,8 +123,17 @@ impl Pool {
         });
     }
 
-    /// A new TCP connection.
-    pub(crate) async fn connect(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    /// A new TCP connection, and its place in `circuit`.
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        circuit: Option<&Arc<Circuit>>,
+    ) -> Result<(TcpStream, Option<Permit>), ConnectError> {
+        let permit = match circuit.map(|circuit| circuit.take(Kind::Connections)) {
+            None => None,
+            Some(Some(permit)) => Some(permit),
+            Some(None) => return Err(ConnectError::Overflow),
+        };
         self.counters.connected();
         let connected = match self
             .clock
@@ -134,7 +151,7 @@ impl Pool {
         if connected.is_err() {
             self.counters.connect_failed();
         }
-        connected
+        connected.map(|stream| (stream, permit))
     }
 }
 

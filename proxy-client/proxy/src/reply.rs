@@ -18,6 +18,7 @@ use crate::exchange::{Exchange, Protocol};
 use crate::flag::Flag;
 use crate::headers::{Malformed, apply};
 use crate::rate_limit;
+use crate::upstream::Kind;
 
 /// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -133,6 +134,17 @@ impl Reply {
             14,
             Flag::UpstreamFailure,
             why,
+        )
+    }
+
+    /// As much is carried to the service as its circuit admits.
+    pub(crate) fn overflow(service: &str, kind: Kind) -> Self {
+        let message = format!("{service} has all the {} it may have", kind.word());
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::UpstreamOverflow,
+            message,
         )
     }
 

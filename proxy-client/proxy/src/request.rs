@@ -14,25 +14,26 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, host};
+use mixer_cel::Evaluation;
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
-use mixer_documents::{Protocol as Declared, Service};
+use mixer_documents::{BalanceBy, HashKey, Protocol as Declared, Service};
 
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
-use crate::forward::{Target, forward};
+use crate::forward::{Carrying, Held, Target, forward};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::Reply;
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
-use crate::{outside, rate_limit, trace, upgrade};
+use crate::{outside, rate_limit, trace, upgrade, upstream};
 
 /// A response of the server, ready for the caller but for its body.
 #[derive(Debug)]
 enum Passed {
-    Response(Response<Incoming>, crate::pool::Lease),
-    Upgraded(Response<Incoming>, OnUpgrade),
+    Response(Response<Incoming>, Carrying),
+    Upgraded(Response<Incoming>, OnUpgrade, Held),
 }
 
 /// Serves one request. Never fails: what goes wrong is said in the response.
@@ -58,12 +59,12 @@ pub(crate) async fn handle(
         .then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     Ok(match pass(&mut exchange, parts, body).await {
-        Ok(Passed::Response(response, lease)) => {
-            response.map(|body| ResponseBody::upstream(body, lease, exchange))
+        Ok(Passed::Response(response, carrying)) => {
+            response.map(|body| ResponseBody::upstream(body, carrying, exchange))
         }
-        Ok(Passed::Upgraded(response, server)) => {
+        Ok(Passed::Upgraded(response, server, held)) => {
             if let Some(caller) = caller {
-                upgrade::join(caller, server, exchange);
+                upgrade::join(caller, server, held, exchange);
             }
             response.map(|_| ResponseBody::detached())
         }
@@ -179,6 +180,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if let Some(record) = &mut exchange.record {
         record.answer.clone_from(&answer);
     }
+    let hash = balanced_by(exchange, &routing, &target, &head);
     // The state may have changed while Mixer was asked: what the newest one says about paths holds.
     let reads_path = worker
         .scope(at, service)
@@ -225,8 +227,8 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
             strangers: at == At::Inbound,
         }
     };
-    let (mut response, lease) =
-        forward(worker, &target, http2, Request::from_parts(parts, body)).await?;
+    let request = Request::from_parts(parts, body);
+    let (mut response, carrying) = forward(worker, &target, hash, http2, request).await?;
 
     let upgraded = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (Some(asked), Some(to)) = (
@@ -263,9 +265,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(header::UPGRADE, to);
-            Passed::Upgraded(response, server)
+            Passed::Upgraded(response, server, carrying.held())
         }
-        None => Passed::Response(response, lease),
+        None => Passed::Response(response, carrying),
     })
 }
 
@@ -320,6 +322,27 @@ fn answer(
     client
         .answer(at, exchange.destination.name(&shared.config), &bag)
         .map(Some)
+}
+
+/// The hash of the value that the target is balanced by. Not async, as above.
+fn balanced_by(
+    exchange: &Exchange,
+    routing: &Routing,
+    target: &Target,
+    head: &Head<'_>,
+) -> Option<u64> {
+    let Target::Service(upstream) = target else {
+        return None;
+    };
+    let BalanceBy::RingHash(HashKey(key)) = &upstream.service.balance.by else {
+        return None;
+    };
+    let mut bag = AttributeBag::new();
+    exchange.facts().fill(&mut bag);
+    head.fill(exchange.protocol, &mut bag);
+    let mut evaluation = Evaluation::new(&bag, &routing.references);
+    let value = key.evaluate(&mut evaluation).ok()?;
+    Some(upstream::hash(&value.to_text()))
 }
 
 /// Asks Mixer.

@@ -1,8 +1,7 @@
-//! From authorities to addresses.
+//! From authorities to services.
 //!
-//! A [`Routing`] is made from the services of one state and never changes, but for the addresses behind `dns:` endpoints, which
-//! are resolved again in the background. Round robin counts are kept when a new state has the same service, and belong to the
-//! proxy, not to a thread.
+//! A [`Routing`] is made from the services of one state and never changes. What is known of the services' endpoints is kept when a
+//! new state has them too, and belongs to the proxy, not to a thread.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,18 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Endpoint, Mesh, PolicySet, Service, Sources};
-use mixer_runtime::Clock;
-use tokio::net::lookup_host;
+use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources};
+use mixer_runtime::Instant;
 
 use crate::shared::Shared;
+use crate::upstream::{Checked, Upstream, check_health};
 
-/// How often names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(10);
-/// For one name.
-const RESOLVE_FOR: Duration = Duration::from_secs(2);
+/// How often it is looked whether names are to be resolved, or endpoints to be checked, again.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Services and mesh of one state.
 #[derive(Debug)]
@@ -29,59 +26,38 @@ pub(crate) struct Routing {
     pub(crate) mesh: Mesh,
     /// The document of the proxy's own service, if there is one.
     pub(crate) own: Option<Arc<Service>>,
+    /// What the documents' expressions refer to.
+    pub(crate) references: References,
     directory: Directory,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
 }
 
-/// One service and where it can be reached.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) service: Arc<Service>,
-    pub(crate) addresses: Addresses,
-    resolved: ArcSwap<HashMap<String, Vec<SocketAddr>>>,
-}
-
-/// Addresses taken in turn.
+/// Addresses of a host that no service names, taken in turn.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    list: ArcSwap<Vec<SocketAddr>>,
+    list: Vec<SocketAddr>,
     next: AtomicUsize,
 }
 
 impl Routing {
     /// The routing of `set`, with names resolved as far as they can be now.
-    async fn new(
-        set: &PolicySet,
-        own: Option<&str>,
-        before: Option<&Routing>,
-        clock: &Clock,
-    ) -> Self {
+    async fn new(set: &PolicySet, before: Option<&Routing>, shared: &Shared) -> Self {
         let mut upstreams = HashMap::new();
         for service in &set.services {
             let known = before.and_then(|before| before.upstreams.get(&service.name));
-            let upstream = match known {
-                Some(known) if known.service.endpoints == service.endpoints => Upstream {
-                    service: service.clone(),
-                    resolved: ArcSwap::new(known.resolved.load_full()),
-                    addresses: known.addresses.continued(),
-                },
-                _ => {
-                    let upstream = Upstream {
-                        service: service.clone(),
-                        resolved: ArcSwap::default(),
-                        addresses: Addresses::new(Vec::new()),
-                    };
-                    upstream.resolve(clock).await;
-                    upstream
-                }
-            };
+            let upstream = Upstream::new(service.clone(), known.map(|known| &**known));
+            if let Some(resolver) = shared.resolver.get() {
+                upstream.resolve(resolver, &shared.clock).await;
+            }
             upstreams.insert(service.name.clone(), Arc::new(upstream));
         }
+        let own = shared.config.service.as_deref();
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
         Self {
             mesh: set.mesh.clone(),
+            references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
             upstreams,
@@ -99,74 +75,24 @@ impl Routing {
     }
 }
 
-impl Upstream {
-    /// Resolves the names among the endpoints. A name that cannot be resolved keeps the addresses it had.
-    async fn resolve(&self, clock: &Clock) {
-        let mut resolved = HashMap::clone(&self.resolved.load());
-        let mut list = Vec::new();
-        for endpoint in &self.service.endpoints {
-            match endpoint {
-                Endpoint::Address(address) => list.push(*address),
-                Endpoint::Dns(name, port) => {
-                    let key = format!("{name}:{port}");
-                    match clock
-                        .within(RESOLVE_FOR, lookup_host((name.as_str(), *port)))
-                        .await
-                    {
-                        Some(Ok(found)) => {
-                            let mut found: Vec<SocketAddr> = found.collect();
-                            found.sort_unstable();
-                            resolved.insert(key.clone(), found);
-                        }
-                        Some(Err(error)) => tracing::debug!(name, "cannot resolve: {error}"),
-                        None => tracing::debug!(name, "cannot resolve in {RESOLVE_FOR:?}"),
-                    }
-                    list.extend(resolved.get(&key).into_iter().flatten());
-                }
-            }
-        }
-        if **self.addresses.list.load() != list {
-            self.addresses.list.store(Arc::new(list));
-        }
-        self.resolved.store(Arc::new(resolved));
-    }
-
-    fn has_names(&self) -> bool {
-        self.service
-            .endpoints
-            .iter()
-            .any(|endpoint| matches!(endpoint, Endpoint::Dns(..)))
-    }
-}
-
 impl Addresses {
     pub(crate) fn new(list: Vec<SocketAddr>) -> Self {
         Self {
-            list: ArcSwap::from_pointee(list),
+            list,
             next: AtomicUsize::new(0),
         }
     }
 
-    /// The address whose turn it is, and how many there are.
-    pub(crate) fn next(&self) -> Option<(SocketAddr, usize)> {
-        let list = self.list.load();
-        let address = match list.len() {
-            0 => return None,
-            1 => list[0],
-            count => list[self.next.fetch_add(1, Ordering::Relaxed) % count],
-        };
-        Some((address, list.len()))
+    /// The address whose turn it is.
+    pub(crate) fn next(&self) -> Option<SocketAddr> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(self.list.len())?;
+        Some(self.list[index])
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<Vec<SocketAddr>> {
-        self.list.load_full()
-    }
-
-    fn continued(&self) -> Self {
-        Self {
-            list: ArcSwap::new(self.list.load_full()),
-            next: AtomicUsize::new(self.next.load(Ordering::Relaxed)),
-        }
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 }
 
@@ -202,13 +128,7 @@ async fn put_in_force(shared: &Shared, documents: &[String]) {
 /// Puts the routing of `set` into force.
 pub(crate) async fn adopt(shared: &Shared, set: &PolicySet) {
     let before = shared.routing.load_full();
-    let routing = Routing::new(
-        set,
-        shared.config.service.as_deref(),
-        before.as_deref(),
-        &shared.clock,
-    )
-    .await;
+    let routing = Routing::new(set, before.as_deref(), shared).await;
     shared.routing.store(Some(Arc::new(routing)));
     shared.routing_problem.store(None);
     shared.routed.send_replace(true);
@@ -233,17 +153,56 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-/// Resolves names again and again.
-pub(crate) async fn keep_resolving(shared: Arc<Shared>) {
+/// Resolves names again when their time is over, and asks endpoints whether they are well.
+pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
+    let mut kept: HashMap<Arc<str>, Kept> = HashMap::new();
     loop {
-        shared.clock.sleep(RESOLVE_EVERY).await;
         let routing = shared.routing.load_full();
-        for upstream in routing
+        let upstreams: Vec<&Arc<Upstream>> = routing
             .iter()
             .flat_map(|routing| routing.upstreams())
-            .filter(|upstream| upstream.has_names())
+            .collect();
+        kept.retain(|name, _| {
+            upstreams
+                .iter()
+                .any(|upstream| upstream.service.name == *name)
+        });
+        for upstream in upstreams {
+            let name = upstream.service.name.clone();
+            kept.entry(name)
+                .or_default()
+                .see_to(upstream, &shared)
+                .await;
+        }
+        drop(routing);
+        shared.clock.sleep(TICK).await;
+    }
+}
+
+/// What is kept of one service between looks.
+#[derive(Default)]
+struct Kept {
+    checked: HashMap<SocketAddr, Checked>,
+    checks: Option<(Arc<Service>, Option<Instant>)>,
+}
+
+impl Kept {
+    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) {
+        if let Some(resolver) = shared.resolver.get()
+            && upstream.is_due(shared.clock.now())
         {
-            upstream.resolve(&shared.clock).await;
+            upstream.resolve(resolver, &shared.clock).await;
+        }
+        // Another document may have other checks: it is asked at once.
+        let due = match &self.checks {
+            Some((service, next)) if Arc::ptr_eq(service, &upstream.service) => {
+                next.is_some_and(|next| next <= shared.clock.now())
+            }
+            _ => true,
+        };
+        if due {
+            let next = check_health(upstream, &mut self.checked, &shared.clock).await;
+            self.checks = Some((upstream.service.clone(), next));
         }
     }
 }

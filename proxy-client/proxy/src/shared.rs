@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::exchange::workload_of;
 use crate::metrics::Counters;
 use crate::routing::Routing;
+use crate::upstream::Resolver;
 
 /// One proxy's shared state.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) own_workload: String,
     /// Where this proxy listens, for not calling itself.
     pub(crate) bound: OnceLock<Vec<SocketAddr>>,
+    /// Asks for names; made on the control thread.
+    pub(crate) resolver: OnceLock<Resolver>,
 }
 
 impl Shared {
@@ -65,6 +68,7 @@ impl Shared {
             refused: AtomicU64::new(0),
             own_workload,
             bound: OnceLock::new(),
+            resolver: OnceLock::new(),
         }
     }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Control};
 use crate::shared::Shared;
+use crate::upstream::Resolver;
 use crate::{accept, admin, routing, worker};
 
 /// Connections on their way to one worker.
@@ -363,13 +364,14 @@ impl ControlThread {
             stop,
         } = self;
         let clock = shared.clock.clone();
+        let _ = shared.resolver.set(Resolver::new(shared.config.dns));
         if let Some(set) = documents {
             routing::adopt(&shared, &set).await;
         }
         if shared.client.is_some() {
             tasks.spawn_until_stop("follow watch", routing::follow(shared.clone()));
         }
-        tasks.spawn_until_stop("resolve names", routing::keep_resolving(shared.clone()));
+        tasks.spawn_until_stop("upstreams", routing::keep_upstreams(shared.clone()));
         if let Some(listener) = admin {
             tasks.spawn_until_stop("admin", admin::serve(listener, shared.clone()));
         }

@@ -6,11 +6,13 @@ use tokio::io::copy_bidirectional;
 
 use crate::exchange::Exchange;
 use crate::flag::Flag;
+use crate::forward::Held;
 use crate::worker::spawn;
 
 /// Joins the two once both have changed protocol. The exchange ends with them.
-pub(crate) fn join(caller: OnUpgrade, server: OnUpgrade, mut exchange: Exchange) {
+pub(crate) fn join(caller: OnUpgrade, server: OnUpgrade, held: Held, mut exchange: Exchange) {
     spawn(async move {
+        let _held = held;
         let (caller, server) = match (caller.await, server.await) {
             (Ok(caller), Ok(server)) => (caller, server),
             (Err(_), _) => return exchange.cut(Flag::DownstreamTermination),

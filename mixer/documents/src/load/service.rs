@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use mixer_attributes::{AttributeBag, Value as Attribute, host, vocabulary};
 
+mod endpoints;
+
 use super::document::Document;
+use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, list, name, scalar, word};
 use crate::yaml::Node;
-use crate::{At, Code, Endpoint, Policy, Protocol, Service, Sources};
+use crate::{At, Balance, Circuit, Code, Endpoint, Policy, Protocol, Service};
+
+pub(crate) use endpoints::{BALANCE, CIRCUIT, HEALTH, OUTLIER};
 
 pub(crate) const SHAPE: Shape = Shape {
     what: "a service",
@@ -20,18 +25,13 @@ pub(crate) const SHAPE: Shape = Shape {
         "endpoints",
         "paths",
         "tls",
-        "external",
-    ],
-    later: &[
-        "subsets",
-        "identity",
         "balance",
         "circuit",
         "outlier",
         "health",
-        "probes",
-        "originate",
+        "external",
     ],
+    later: &["subsets", "identity", "probes", "originate"],
 };
 
 /// `paths`.
@@ -44,8 +44,7 @@ pub(crate) const PATHS: Shape = Shape {
 /// Services; a name or host means one of them only.
 pub(super) fn read<'d, 'n: 'd>(
     documents: impl Iterator<Item = &'d Document<'n>>,
-    sources: &Sources,
-    problems: &mut Problems,
+    context: &mut Context<'_>,
 ) -> Vec<Arc<Service>> {
     let documents: Vec<&Document<'_>> = documents.collect();
     let mut hosts = Unique::default();
@@ -55,16 +54,12 @@ pub(super) fn read<'d, 'n: 'd>(
     }
     documents
         .iter()
-        .map(|document| Arc::new(service(document, &mut hosts, sources, problems)))
+        .map(|document| Arc::new(service(document, &mut hosts, context)))
         .collect()
 }
 
-fn service(
-    document: &Document<'_>,
-    hosts: &mut Unique,
-    sources: &Sources,
-    problems: &mut Problems,
-) -> Service {
+fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_>) -> Service {
+    let (sources, problems) = (context.sources, &mut context.problems);
     if !document.name.is_empty() && host::normalize(document.name).as_deref() != Some(document.name)
     {
         problems
@@ -89,6 +84,10 @@ fn service(
         endpoints: Vec::new(),
         keep_encoded_slash: false,
         external: false,
+        balance: Balance::default(),
+        circuit: Circuit::default(),
+        outlier: None,
+        health: None,
         span: document.span,
     };
     let Some(fields) = document.fields(SHAPE, problems) else {
@@ -148,10 +147,22 @@ fn service(
             problems,
         );
     }
+    if let Some(node) = fields.get("circuit") {
+        service.circuit = endpoints::circuit(node, problems);
+    }
+    service.outlier = fields
+        .get("outlier")
+        .map(|node| endpoints::outlier(node, problems));
+    service.health = fields
+        .get("health")
+        .and_then(|node| endpoints::health(node, problems));
     service.external = fields
         .get("external")
         .and_then(|node| boolean(node, "`external`", problems))
         .unwrap_or_default();
+    if let Some(node) = fields.get("balance") {
+        service.balance = endpoints::balance(node, context);
+    }
     service
 }
 

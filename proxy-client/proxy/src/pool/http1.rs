@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -11,6 +12,7 @@ use mixer_runtime::Instant;
 
 use super::{ConnectError, Pool, Server};
 use crate::body::RequestBody;
+use crate::upstream::Circuit;
 use crate::worker::spawn;
 
 /// How long a connection whose response is over may take to be ready again.
@@ -50,8 +52,9 @@ pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
+    circuit: Option<&Arc<Circuit>>,
 ) -> Result<Lent, ConnectError> {
-    let stream = pool.connect(address).await?;
+    let (stream, permit) = pool.connect(address, circuit).await?;
     let (sender, connection) = Builder::new()
         .max_header_size(pool.limits.head_bytes)
         .max_buf_size(pool.limits.buffer_bytes.max(pool.limits.head_bytes))
@@ -59,6 +62,7 @@ pub(super) async fn open(
         .await
         .map_err(|_| ConnectError::Handshake(address))?;
     spawn(async move {
+        let _permit = permit;
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, "connection to server ended: {error}");
         }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::{ConnectError, Pool, Server};
 use crate::body::RequestBody;
+use crate::upstream::Circuit;
 use crate::worker::{Executor, spawn};
 
 /// Streams per connection until the server says how many.
@@ -61,6 +63,7 @@ pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
+    circuit: Option<&Arc<Circuit>>,
 ) -> Result<Stream, ConnectError> {
     let shared = &server.http2;
     while shared.connecting.get() {
@@ -76,10 +79,16 @@ pub(super) async fn open(
         }
     }
     let connecting = Connecting::begin(shared);
-    match connect(pool, server, address).await {
+    match connect(pool, server, address, circuit).await {
         Ok(connection) => {
             shared.connections.borrow_mut().push(connection.clone());
             Ok(Stream::new(connection))
+        }
+        // All streams are taken and there may be no other connection: hyper lets the request wait for a stream.
+        Err(ConnectError::Overflow) if shared.available(0).is_some() => {
+            drop(connecting);
+            let least = shared.available(0).ok_or(ConnectError::Overflow)?;
+            Ok(Stream::new(least))
         }
         Err(failure) => {
             shared.failures.set(shared.failures.get() + 1);
@@ -94,8 +103,9 @@ async fn connect(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
     address: SocketAddr,
+    circuit: Option<&Arc<Circuit>>,
 ) -> Result<Rc<Connection>, ConnectError> {
-    let stream = pool.connect(address).await?;
+    let (stream, permit) = pool.connect(address, circuit).await?;
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
         .max_header_list_size(u32::try_from(pool.limits.head_bytes).unwrap_or(u32::MAX))
@@ -117,6 +127,7 @@ async fn connect(
     let (server, held): (Weak<Server>, Weak<Connection>) =
         (Rc::downgrade(server), Rc::downgrade(&connection));
     spawn(async move {
+        let _permit = permit;
         let mut http = pin!(http);
         let result = poll_fn(|context| {
             let done = http.as_mut().poll(context);

@@ -39,7 +39,11 @@ impl App {
     }
 
     pub(crate) async fn called(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listening(name, ([127, 0, 0, 1], 0).into()).await
+    }
+
+    pub(crate) async fn listening(name: &'static str, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let noted = seen.clone();

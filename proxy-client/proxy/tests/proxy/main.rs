@@ -4,6 +4,7 @@
 
 mod admin;
 mod app;
+mod balance;
 mod check;
 mod cli;
 mod drain;

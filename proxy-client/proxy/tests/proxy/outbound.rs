@@ -15,7 +15,7 @@ fn to(host: &str, path: &str) -> String {
 async fn a_service_is_found_by_every_spelling_of_its_names_and_its_endpoints_take_turns() {
     let (one, two) = (App::called("one").await, App::called("two").await);
     let service = format!(
-        r#"{{"service":"reviews.shop","hosts":["reviews"],"endpoints":["{}","{}"]}}"#,
+        r#"{{"service":"reviews.shop","hosts":["reviews"],"endpoints":["{}","{}"],"balance":"round-robin"}}"#,
         one.address, two.address
     );
     let (mixer, app, proxy) = crate::shop(TestMixer::allowing(nothing(), &[service]).await).await;

@@ -614,7 +614,18 @@ fn a_named_adapter_takes_the_place_of_the_one_that_is_there_by_itself() {
 
 #[test]
 fn canonical_documents_are_read_back_to_the_same() {
-    let set = set(SHOP);
+    let balanced = r#"
+service: carts.shop
+balance: { by: 'ring-hash(request.headers["x-user"])', panic: 0% }
+circuit: { pending: 8 }
+outlier: { eject: 1500ms, max_ejected: 10% }
+health: { tcp: true, every: 1s, unhealthy: 1 }
+---
+service: mail.shop
+balance: { by: least-request, slow_start: 30s }
+health: { http: '/healthz?deep=1' }
+"#;
+    let set = set(&format!("{SHOP}\n---\n{balanced}"));
     let canonical: Vec<(String, String)> =
         std::iter::once(("mesh".to_owned(), set.mesh.canonical()))
             .chain(
