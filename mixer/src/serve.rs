@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::dispatch::Ledger;
 use crate::live::{Live, explained};
+use crate::server::admin::guard::Guard;
 use crate::server::admin::{self, Admin};
 use crate::server::listen;
 use crate::server::metrics::Metrics;
@@ -33,6 +34,10 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Metrics and health: 127.0.0.1:15014.
     pub admin: SocketAddr,
+    /// The file of the token that changes through the admin listener take; `None`: it takes none.
+    pub admin_token: Option<PathBuf>,
+    /// Whether metrics name the busiest keys of quotas; true.
+    pub quota_keys: bool,
     /// Whether proxies on other machines may ask in plaintext.
     pub insecure: bool,
     /// The adapters that documents may name.
@@ -59,6 +64,8 @@ impl Config {
             paths,
             grpc: SocketAddr::from(([127, 0, 0, 1], 9091)),
             admin: SocketAddr::from(([127, 0, 0, 1], 15014)),
+            admin_token: None,
+            quota_keys: true,
             insecure: false,
             registry: mixer_adapters::builtin(),
             limits: Limits::default(),
@@ -83,6 +90,8 @@ pub enum StartError {
     Documents(Diagnostics),
     /// Plaintext beyond this machine was not asked for.
     Insecure(SocketAddr),
+    /// The admin token cannot be had: why not.
+    Token(String),
     /// An address cannot be listened on.
     Listen {
         /// The flag that names it.
@@ -95,11 +104,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What a command ends with: 3 for documents, 64 for usage, 69 for an address that cannot be had.
+    /// What a command ends with: 3 for documents, 64 for usage, 65 for a token that cannot be read, 69 for an address that cannot be had.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             StartError::Documents(_) => 3,
             StartError::Insecure(_) => 64,
+            StartError::Token(_) => 65,
             StartError::Listen { .. } => 69,
         })
     }
@@ -114,6 +124,7 @@ impl fmt::Display for StartError {
                 "--grpc {address} would let other machines ask in plaintext, with nothing to prove who they are; \
                  listen on a loopback address, or say --insecure"
             ),
+            StartError::Token(reason) => f.write_str(reason),
             StartError::Listen {
                 flag,
                 address,
@@ -165,6 +176,8 @@ impl Server {
             paths,
             grpc,
             admin,
+            admin_token,
+            quota_keys,
             insecure,
             registry,
             limits,
@@ -172,12 +185,14 @@ impl Server {
         if !grpc.ip().is_loopback() && !insecure {
             return Err(StartError::Insecure(grpc));
         }
+        let guard = Guard::new(admin_token, admin).map_err(StartError::Token)?;
         let surroundings = Surroundings {
             http: HttpClient::new(clock.clone()),
             clock: clock.clone(),
             random,
             keep: Keep::default(),
             ledger: Arc::new(Ledger::default()),
+            tallies: Arc::default(),
             handle: tokio::runtime::Handle::current(),
         };
         let sources = Sources::read(&paths).map_err(StartError::Documents)?;
@@ -231,6 +246,9 @@ impl Server {
             subscribers,
             metrics: metrics.clone(),
             drain: drain.clone(),
+            guard,
+            clock: clock.clone(),
+            quota_keys,
         };
         pages.spawn_until_stop("admin", async move {
             if let Err(error) = axum::serve(admin_listener, admin::router(shown)).await {

@@ -5,6 +5,7 @@
 //! before is given back, and those after it are only asked what they have.
 
 mod call;
+mod counters;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use mixer_runtime::Clock;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::metrics::{Asked, Failure, Method, Metrics};
+use super::metrics::{Failure, Method, Metrics};
 use super::reports::{NotTaken, Reports};
 use super::trials::Trials;
 use super::watch::{States, Subscribers, TooMany};
@@ -195,12 +195,9 @@ impl Service {
     }
 
     fn grant(&self, taken: &Taken) -> v1::Grant {
-        self.metrics.asked(match taken.outcome {
-            Outcome::Granted => Asked::Granted,
-            Outcome::Refused => Asked::Refused,
-            Outcome::Unavailable => Asked::Unavailable,
-            Outcome::Unknown => Asked::Unknown,
-        });
+        if taken.outcome == Outcome::Unknown {
+            self.metrics.unknown_quotas.add(1);
+        }
         wire::grant(taken)
     }
 

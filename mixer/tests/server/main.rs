@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod leases;
 mod mesh;
+mod quotas;
 mod rate_limit;
 mod reload;
 mod report;

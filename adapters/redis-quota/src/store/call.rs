@@ -244,7 +244,7 @@ fn grant(&[refused, extra, remaining, wait]: &[i64; ANSWERS]) -> Grant {
 }
 
 /// Somebody else answers where the store should be.
-fn garbled() -> Unavailable {
+pub(super) fn garbled() -> Unavailable {
     Unavailable {
         reason: "the quota store gave an answer that is none".into(),
         retry: true,
