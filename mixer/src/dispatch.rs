@@ -7,6 +7,7 @@
 //! [`Dispatcher::limit`] answers rate limit descriptors, which only quotas are about ([`limits`]).
 
 mod ask;
+pub(crate) mod assign;
 mod breaker;
 mod charge;
 mod decision;

@@ -20,6 +20,7 @@ use crate::server::admin::{self, Admin};
 use crate::server::listen;
 use crate::server::metrics::Metrics;
 use crate::server::mixer::Service;
+use crate::server::rate_limit_quota;
 use crate::server::reports::Reports;
 use crate::server::trials::Trials;
 use crate::server::watch::Subscribers;
@@ -46,6 +47,9 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Buckets of rate limit quotas that all Envoys together may report.
+const QUOTA_BUCKETS: usize = 131_072;
+
 /// How much a Mixer does at once; more is refused as overloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -53,6 +57,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// Proxies that watch: 16,384.
     pub subscribers: usize,
+    /// Envoys that stream usage of rate limit quotas: 4,096.
+    pub quota_streams: usize,
+    /// Buckets that one of them may report: 4,096.
+    pub quota_buckets: usize,
     /// Bytes of reports that wait to be worked on: 64 MiB.
     pub report_bytes: usize,
 }
@@ -78,6 +86,8 @@ impl Default for Limits {
         Self {
             in_flight: 4_096,
             subscribers: 16_384,
+            quota_streams: 4_096,
+            quota_buckets: 4_096,
             report_bytes: 64 << 20,
         }
     }
@@ -229,6 +239,16 @@ impl Server {
             live: live.clone(),
             subscribers: subscribers.clone(),
             reports: reports.clone(),
+            quotas: rate_limit_quota::Common::new(
+                live.clone(),
+                metrics.clone(),
+                clock.clone(),
+                rate_limit_quota::Most {
+                    streams: limits.quota_streams,
+                    buckets: QUOTA_BUCKETS,
+                    of_one: limits.quota_buckets,
+                },
+            ),
             trials: Trials::start(clock.clone(), metrics.clone(), &background),
             metrics: metrics.clone(),
             clock: clock.clone(),

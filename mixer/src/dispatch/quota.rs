@@ -15,6 +15,7 @@ use mixer_documents::{Mode, QuotaOnError};
 
 pub(crate) use self::counters::CountersOf;
 pub use self::reserve::RESERVED_FOR;
+pub(super) use self::spend::ask_of;
 use self::spend::{Moment, Spending, Want};
 use super::decision::{Charge, Decision, Verdict};
 use super::outcome::denial;

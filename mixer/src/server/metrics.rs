@@ -14,6 +14,7 @@ use mixer_adapter::{Exposition, FamilyKind};
 
 use super::process;
 use super::rate_limit::Counts;
+use super::rate_limit_quota;
 use super::trials::Outcomes;
 use crate::dispatch::{Because, Verdict};
 use crate::latency::Latency;
@@ -28,6 +29,7 @@ pub enum Method {
     Report,
     Watch,
     RateLimit,
+    RateLimitQuota,
 }
 
 /// Why a question got no answer.
@@ -59,7 +61,14 @@ const BECAUSES: [&str; 6] = [
     "quota",
     "unavailable",
 ];
-const METHODS: [&str; 5] = ["check", "quota", "report", "watch", "rate_limit"];
+const METHODS: [&str; 6] = [
+    "check",
+    "quota",
+    "report",
+    "watch",
+    "rate_limit",
+    "rate_limit_quota",
+];
 const FAILURES: [&str; 3] = ["overloaded", "malformed", "panicked"];
 const DROPPED: [&str; 2] = ["client", "adapter"];
 
@@ -102,6 +111,8 @@ pub struct Metrics {
     pub(crate) shadow: Outcomes,
     /// What became of rate limit descriptors.
     pub(crate) rate_limits: Counts,
+    /// What became of buckets of rate limit quotas.
+    pub(crate) quotas: rate_limit_quota::Counts,
     newest_refused: AtomicU64,
     since_seconds: AtomicU64,
     revision: ArcSwap<String>,
@@ -190,6 +201,7 @@ impl Metrics {
         self.check_duration.expose(page, name, help, &[]);
         self.shadow.expose(page);
         self.rate_limits.expose(page);
+        self.quotas.expose(page);
         let unknown = [(
             [("quota", ""), ("outcome", "unknown")],
             &self.unknown_quotas,

@@ -165,6 +165,7 @@ async fn overload_is_refused_early_under_its_own_name() {
         in_flight: 0,
         subscribers: 0,
         report_bytes: 0,
+        ..Limits::default()
     };
     let mut mesh = Mesh::with_limits(&[("products.yaml", PRODUCTS)], limits).await;
     let report = v1::ReportRequest {

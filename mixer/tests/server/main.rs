@@ -9,6 +9,7 @@ mod leases;
 mod mesh;
 mod quotas;
 mod rate_limit;
+mod rate_limit_quota;
 mod reload;
 mod report;
 mod shadow;

@@ -366,32 +366,43 @@ impl<'a> Want<'a> {
 
     /// `at`: when it is, or was, taken.
     pub(super) fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
-        let algorithm = match self.quota.algorithm {
-            Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
-            Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
-            Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
-                calendar: calendar.map(|calendar| {
-                    let window = calendar.window(at);
-                    CalendarWindow {
-                        number: window.begins,
-                        ends_in: window.ends_in,
-                    }
-                }),
-            },
-            Algorithm::Concurrency { hold } => mixer_adapter::Algorithm::Concurrency { hold },
-        };
-        Ask {
-            quota: &self.quota.id,
-            key: self.key,
-            cost,
-            limit: mixer_adapter::Limit {
-                amount: self.limit.amount,
-                window: self.limit.window,
-            },
-            algorithm,
-            extra: 0,
-            over: Over::Refuse,
-            age: Duration::ZERO,
-        }
+        ask_of(self.quota, self.key, self.limit, cost, at)
+    }
+}
+
+/// What a store is asked about the counter of `quota` for `key`; `at`: when the cost is, or was, taken.
+pub(in crate::dispatch) fn ask_of<'a>(
+    quota: &'a Quota,
+    key: &'a [String],
+    limit: Limit,
+    cost: i64,
+    at: SystemTime,
+) -> Ask<'a> {
+    let algorithm = match quota.algorithm {
+        Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
+        Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
+        Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
+            calendar: calendar.map(|calendar| {
+                let window = calendar.window(at);
+                CalendarWindow {
+                    number: window.begins,
+                    ends_in: window.ends_in,
+                }
+            }),
+        },
+        Algorithm::Concurrency { hold } => mixer_adapter::Algorithm::Concurrency { hold },
+    };
+    Ask {
+        quota: &quota.id,
+        key,
+        cost,
+        limit: mixer_adapter::Limit {
+            amount: limit.amount,
+            window: limit.window,
+        },
+        algorithm,
+        extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }
 }
