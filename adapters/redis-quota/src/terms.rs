@@ -110,6 +110,20 @@ impl Terms {
         }
     }
 
+    /// As the plain script takes it, if it can: cost, amount, window, ticks per token and per microsecond.
+    pub(crate) fn plain(&self) -> Option<[f64; 5]> {
+        if self.cost <= 0 || self.extra > 0 || self.over != Over::Refuse {
+            return None;
+        }
+        let (per, scale) = match self.way {
+            Way::Sliding | Way::Held => (0, 0),
+            Way::Bucket { per, scale } => (per, scale),
+            Way::Opened | Way::Calendar { .. } => return None,
+        };
+        let (amount, window) = (self.amount as f64, self.window as f64);
+        Some([self.cost as f64, amount, window, per as f64, scale as f64])
+    }
+
     /// As the script takes it: which counter, algorithm, cost, extra, over, age, amount, window, and two that only a bucket
     /// (ticks per token, per microsecond) and a calendar (number, microseconds until it ends) have.
     pub(crate) fn arguments(&self, counter: usize, command: &mut redis::Cmd) {
