@@ -14,6 +14,7 @@ use crate::terms::Terms;
 
 const PLAIN: &str = include_str!("../plain.lua");
 const WHOLE: &str = include_str!("../allocate.lua");
+const COUNTERS: &str = include_str!("../counters.lua");
 
 /// Numbers that the script answers per ask.
 const ANSWERS: usize = 4;
@@ -23,16 +24,17 @@ const ANSWERS: usize = 4;
 pub(super) struct Scripts {
     plain: Script,
     whole: Script,
+    pub(super) counters: Script,
 }
 
 #[derive(Debug)]
-struct Script {
+pub(super) struct Script {
     name: String,
     source: &'static str,
 }
 
 /// What stands behind a script in a command that runs it.
-struct Arguments(Cmd);
+pub(super) struct Arguments(pub(super) Cmd);
 
 /// What a script is told.
 struct Told {
@@ -64,6 +66,7 @@ impl Scripts {
         Self {
             plain: script(PLAIN),
             whole: script(WHOLE),
+            counters: script(COUNTERS),
         }
     }
 }
@@ -94,23 +97,32 @@ impl Store {
         let mut answer = Value::Nil;
         if let Some(packed) = told.plain(call) {
             let command = told.plainly(packed);
-            answer = self.run(&self.scripts.plain, &command).await?;
+            answer = self
+                .run(&self.scripts.plain, &command, self.timeout)
+                .await?;
         }
         if answer == Value::Nil {
             let command = told.wholly(call);
-            answer = self.run(&self.scripts.whole, &command).await?;
+            answer = self
+                .run(&self.scripts.whole, &command, self.timeout)
+                .await?;
         }
         let grants = read(&answer).filter(|grants| grants.len() == call.group.members.len());
         grants.ok_or_else(garbled)
     }
 
     /// The script itself is sent only where its name is not known; afterwards it is.
-    async fn run(&self, script: &Script, arguments: &Arguments) -> Result<Value, Unavailable> {
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        arguments: &Arguments,
+        within: Duration,
+    ) -> Result<Value, Unavailable> {
         let named = arguments.behind("EVALSHA", &script.name);
-        let answer = match self.link.call(&named, self.timeout).await {
+        let answer = match self.link.call(&named, within).await {
             Err(Refused::NoScript) => {
                 let whole = arguments.behind("EVAL", script.source);
-                self.link.call(&whole, self.timeout).await
+                self.link.call(&whole, within).await
             }
             other => other,
         };

@@ -11,12 +11,9 @@ use mixer_adapter::{
 use redis::Value;
 
 use super::Store;
-use super::call::garbled;
+use super::call::{Arguments, garbled};
 use crate::keys::{escaped, key_of, pattern};
-use crate::link::Refused;
 use crate::terms::Terms;
-
-const SOURCE: &str = include_str!("../counters.lua");
 
 /// Keys of a server that one run of the script looks at: some tenths of a millisecond in which it does nothing else.
 const KEYS_A_SCAN: usize = 500;
@@ -127,7 +124,7 @@ impl Store {
         let group = self.naming.group(&ask);
         let letter = Terms::of(&ask).letter();
         let name = self.naming.counter(&group, letter, &ask);
-        self.run(what, &name, &["0"]).await
+        self.tell(what, &name, &["0"]).await
     }
 
     async fn part(
@@ -141,26 +138,15 @@ impl Store {
         let (keys, pattern) = (KEYS_A_SCAN.to_string(), format!("{}*", pattern(&stem)));
         let arguments = ["1", cursor, &keys, &pattern, &part.bare, &part.beginning];
         let digests = if part.digests { "1" } else { "0" };
-        self.run(what, &stem, &[&arguments[..], &[digests]].concat())
+        self.tell(what, &stem, &[&arguments[..], &[digests]].concat())
             .await
     }
 
-    async fn run(&self, what: &str, key: &str, more: &[&str]) -> Result<Answer, Unavailable> {
-        let command = |how: &str, script: &str| {
-            let mut command = redis::cmd(how);
-            command.arg(script).arg(1).arg(key).arg(what).arg(more);
-            command
-        };
-        let script = redis::Script::new(SOURCE);
-        let by_name = command("EVALSHA", script.get_hash());
-        let answer = match self.link.call(&by_name, PATIENCE).await {
-            Err(Refused::NoScript) => self.link.call(&command("EVAL", SOURCE), PATIENCE).await,
-            other => other,
-        };
-        let answer = answer.map_err(|refused| match refused {
-            Refused::NoScript => garbled(),
-            Refused::Unavailable(unavailable) => unavailable,
-        })?;
+    async fn tell(&self, what: &str, key: &str, more: &[&str]) -> Result<Answer, Unavailable> {
+        let mut arguments = redis::Cmd::new();
+        arguments.arg(1).arg(key).arg(what).arg(more);
+        let script = &self.scripts.counters;
+        let answer = self.run(script, &Arguments(arguments), PATIENCE).await?;
         Answer::read(what, answer).ok_or_else(garbled)
     }
 }
