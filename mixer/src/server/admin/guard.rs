@@ -2,13 +2,13 @@
 //!
 //! Three things keep strangers out, since a listener on loopback is reached by every process of the machine and by every page
 //! that a browser there has open. A change takes a token that only its file tells (a browser never sends it by itself). A request
-//! of another site's page is refused by its `Origin`, and one whose `Host` is a name that somebody made point here by that. And
-//! keys of counters are shown without a token only where the listener is on loopback.
+//! of another site's page is refused by its `Origin`. And keys of counters are shown without a token only where the listener
+//! is on loopback, and only to who asks for an address or `localhost`: any other name may be one that a page's owner made point here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
@@ -38,7 +38,7 @@ impl Guard {
 
     /// May this request change something?
     pub(super) async fn may_change(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        is_not_a_strange_page(headers)?;
+        comes_from_no_other_site(headers)?;
         let Some(file) = self.token.clone() else {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -81,11 +81,16 @@ impl Guard {
 
     /// May this request see what callers are called?
     pub(super) async fn may_see(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if self.on_loopback {
-            is_not_a_strange_page(headers)
-        } else {
-            self.may_change(headers).await
+        if !self.on_loopback {
+            return self.may_change(headers).await;
         }
+        if !is_own(text(headers, &header::HOST).unwrap_or_default()) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "this listener is asked by address or as localhost, not by another name",
+            ));
+        }
+        comes_from_no_other_site(headers)
     }
 }
 
@@ -104,27 +109,23 @@ fn read(file: &PathBuf) -> Result<String, String> {
     Ok(token.to_owned())
 }
 
-/// Refuses what the page of another site sent, and what came by a name that is not this machine's own.
-fn is_not_a_strange_page(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| {
-        let value: Option<&axum::http::HeaderValue> = headers.get(name);
-        value.map(|value| value.to_str().unwrap_or("?"))
-    };
-    let host = text(header::HOST).unwrap_or_default();
-    if !is_own(host) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "this listener is asked by address or as localhost, not by another name",
-        ));
-    }
-    match text(header::ORIGIN) {
+/// Refuses what the page of another site sent. What is no browser sends no origin.
+fn comes_from_no_other_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = text(headers, &header::HOST);
+    match text(headers, &header::ORIGIN) {
         None => Ok(()),
-        Some(origin) if origin.strip_prefix("http://") == Some(host) => Ok(()),
+        Some(origin) if origin.strip_prefix("http://") == host => Ok(()),
         Some(_) => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "pages of other sites may not ask here",
         )),
     }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let value = headers.get(name)?;
+    // What is no text is nobody's own.
+    Some(value.to_str().unwrap_or("?"))
 }
 
 /// An address, or `localhost`; a name that a page's owner can point anywhere is neither.
@@ -145,7 +146,7 @@ mod tests {
 
     fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = given.iter().map(|(name, value)| {
-            let name = axum::http::HeaderName::from_static(name);
+            let name = HeaderName::from_static(name);
             (name, HeaderValue::from_static(value))
         });
         pairs.collect()
@@ -170,24 +171,16 @@ mod tests {
         let guard = guard(Some(file.clone()), "127.0.0.1:15014");
         let host = ("host", "127.0.0.1:15014");
         let token = ("authorization", "Bearer 0123456789abcdef");
-        let cases: [(&[_], u16); 10] = [
+        let cases: [(&[_], u16); 8] = [
             (&[host, token], 200),
-            (&[("host", "localhost"), token], 200),
-            (&[("host", "[::1]:15014"), token], 200),
+            // By the name of a service, for one.
+            (&[("host", "mixer.infra:15014"), token], 200),
             (&[host, token, ("origin", "http://127.0.0.1:15014")], 200),
             (&[host], 401),
             (&[host, ("authorization", "Bearer 0123456789abcdeg")], 401),
             (&[host, ("authorization", "0123456789abcdef")], 401),
             (&[host, token, ("origin", "https://evil.example")], 403),
-            (
-                &[
-                    ("host", "evil.example:15014"),
-                    token,
-                    ("origin", "http://evil.example:15014"),
-                ],
-                403,
-            ),
-            (&[token], 403),
+            (&[token, ("origin", "http://evil.example")], 403),
         ];
         for (given, status) in cases {
             assert_eq!(changes(&guard, given).await, status, "{given:?}");
@@ -213,8 +206,25 @@ mod tests {
             assert_eq!(seen.is_ok(), sees, "{listener}");
         }
         let guard = guard(None, "127.0.0.1:1");
-        let page = headers(&[("host", "127.0.0.1:1"), ("origin", "null")]);
-        assert!(guard.may_see(&page).await.is_err());
+        let cases: [(&[_], bool); 7] = [
+            (&[("host", "localhost:15014")], true),
+            (&[("host", "[::1]:15014")], true),
+            (
+                &[("host", "127.0.0.1"), ("origin", "http://127.0.0.1")],
+                true,
+            ),
+            (&[("host", "127.0.0.1:1"), ("origin", "null")], false),
+            (&[("host", "evil.example:15014")], false),
+            (
+                &[("host", "evil.example"), ("origin", "http://evil.example")],
+                false,
+            ),
+            (&[], false),
+        ];
+        for (given, sees) in cases {
+            let seen = guard.may_see(&headers(given)).await;
+            assert_eq!(seen.is_ok(), sees, "{given:?}");
+        }
     }
 
     #[test]
