@@ -1,5 +1,5 @@
 //! Envoy as a proxy in front of one HTTP/1.1 upstream: with the role-based access control and access log that a mesh has it
-//! do, with the rate limit filter, or without.
+//! do, with a filter that asks Mixer, or without.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -76,6 +76,18 @@ impl Envoy {
     pub async fn rate_limited(upstream: SocketAddr, limiter: SocketAddr, options: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         Self::run(upstream, &rate_limit(limiter, options), None, folder).await
+    }
+
+    /// Starts it in front of `upstream` with one more HTTP filter, YAML as a list of one, whose cluster `mixer` is `mixer`.
+    pub async fn filtering(upstream: SocketAddr, mixer: SocketAddr, filter: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let filters = filter.lines().map(|line| format!("          {line}\n"));
+        let parts = Parts {
+            filters: filters.collect(),
+            clusters: http2_cluster("mixer", mixer),
+            ..Parts::default()
+        };
+        Self::run(upstream, &parts, None, folder).await
     }
 
     async fn run(
