@@ -54,14 +54,14 @@ pub(crate) fn is_own(shared: &Shared, address: SocketAddr) -> bool {
         same(*bound, address)
             || (bound.ip().is_unspecified()
                 && bound.port() == address.port()
-                && is_of_this_host(address.ip()))
+                && is_of_this_host(address))
     })
 }
 
 /// Where an inbound connection goes: to the application as configured, else on to where it was going. That must be this host, and
 /// not the proxy itself: who can connect here must not reach through it what they could not reach without.
 pub(crate) fn application(shared: &Shared, original: Option<SocketAddr>) -> Option<SocketAddr> {
-    let here = |address: &SocketAddr| is_of_this_host(address.ip()) && !is_own(shared, *address);
+    let here = |address: &SocketAddr| is_of_this_host(*address) && !is_own(shared, *address);
     shared.config.app.or_else(|| original.filter(here))
 }
 
@@ -96,8 +96,9 @@ fn same(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// Only what is an address of this host can be bound.
-fn is_of_this_host(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+fn is_of_this_host(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address).is_ok()
 }
 
 #[cfg(test)]
@@ -138,8 +139,8 @@ mod tests {
 
     #[test]
     fn only_addresses_of_this_host_are_its_own() {
-        assert!(is_of_this_host(Ipv4Addr::LOCALHOST.into()));
+        assert!(is_of_this_host(([127, 0, 0, 1], 80).into()));
         // RFC 5737: documentation.
-        assert!(!is_of_this_host(Ipv4Addr::new(192, 0, 2, 1).into()));
+        assert!(!is_of_this_host(([192, 0, 2, 1], 80).into()));
     }
 }

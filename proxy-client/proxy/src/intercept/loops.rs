@@ -1,4 +1,5 @@
-//! Connections of this proxy that its host's rules send back to it on their way out. They would go round until nothing is left, so they are ended.
+//! Connections of this proxy that its host's rules send back to it on their way out. They would go round until nothing is left, so
+//! they are ended.
 //!
 //! It happens when the proxy is not the user that the rules let pass. Both ends are seen: one that is made has the source and the
 //! destination of one that is accepted. Both are noted, and whichever comes second finds the first, so that no order of the two
