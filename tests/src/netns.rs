@@ -11,9 +11,6 @@ use crate::binaries::{How, program};
 use crate::process::Process;
 use crate::servers::installed;
 
-/// The user that the rules let pass.
-const PROXY_USER: &str = "1337";
-
 /// A network of hosts, until it is dropped.
 #[derive(Debug)]
 pub struct Network {
@@ -107,16 +104,15 @@ impl Host {
         command
     }
 
-    /// Starts `program` as the proxy's user.
-    pub fn start_proxy(&self, program: &Path, arguments: &[&str]) -> Process {
+    /// Starts the proxy `program` as a user and a group.
+    pub fn start_proxy(
+        &self,
+        program: &Path,
+        [user, group]: [&str; 2],
+        arguments: &[&str],
+    ) -> Process {
         let mut command = self.command(Path::new("setpriv"));
-        command.args([
-            "--reuid",
-            PROXY_USER,
-            "--regid",
-            PROXY_USER,
-            "--clear-groups",
-        ]);
+        command.args(["--reuid", user, "--regid", group, "--clear-groups"]);
         command.arg(program).args(arguments);
         Process::start(format!("mixer-proxy on {}", self.namespace), command)
     }

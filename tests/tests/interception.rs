@@ -96,12 +96,13 @@ impl Mesh {
         };
         mesh.start_mixer().await;
         mesh.start_apps().await;
-        for (service, host) in [
-            ("client.shop", mesh.client.clone()),
-            ("products.shop", mesh.shop.clone()),
-            ("database.shop", mesh.database.clone()),
+        // The rules let the user pass, and the group of another.
+        for (service, host, ids) in [
+            ("client.shop", mesh.client.clone(), ["1337", "1337"]),
+            ("products.shop", mesh.shop.clone(), ["1337", "1337"]),
+            ("database.shop", mesh.database.clone(), ["4000", "1337"]),
         ] {
-            mesh.start_proxy(service, &host).await;
+            mesh.start_proxy(service, &host, ids).await;
         }
         mesh
     }
@@ -141,7 +142,7 @@ impl Mesh {
     }
 
     /// A proxy as an operator starts it, and the rules that lead to it.
-    async fn start_proxy(&mut self, service: &str, host: &Host) {
+    async fn start_proxy(&mut self, service: &str, host: &Host, ids: [&str; 2]) {
         let arguments = [
             "--transparent",
             "--service",
@@ -157,7 +158,8 @@ impl Mesh {
             "--check-timeout-ms",
             "5000",
         ];
-        self.running.push(host.start_proxy(&self.proxy, &arguments));
+        self.running
+            .push(host.start_proxy(&self.proxy, ids, &arguments));
         let ready = ["get", "127.0.0.1:15020", "localhost", "/healthz/ready"];
         answers(host, &ready, "200 OK").await;
         self.iptables(host, "apply");

@@ -65,16 +65,21 @@ pub(crate) fn application(shared: &Shared, original: Option<SocketAddr>) -> Opti
     shared.config.app.or_else(|| original.filter(here))
 }
 
-/// Notes a connection that was redirected on its way out, unless it is one of this proxy's own. (On its way in it may be: the
-/// application called its own service.)
+/// Notes a connection that was redirected, unless it is one of this proxy's own that comes back. On its way in it may be its own:
+/// the application called its own service. But not what was sent to the application.
 pub(crate) fn note(connection: &Connection) -> Result<Option<Noted>, Loop> {
-    let original = connection
-        .original
-        .filter(|_| connection.at == At::Outbound);
+    let Some(original) = connection.original else {
+        return Ok(None);
+    };
     let loops = &connection.worker.shared.loops;
-    original
-        .map(|original| loops.accepted(connection.peer, original))
-        .transpose()
+    let peer = connection.peer.ip().to_canonical();
+    match connection.at {
+        At::Outbound => loops.accepted(connection.peer, original).map(Some),
+        At::Inbound if peer == TO_APPLICATION.0 || peer == TO_APPLICATION.1 => {
+            Err(loops.found(original))
+        }
+        At::Inbound => Ok(None),
+    }
 }
 
 /// What a connection to the application at `address` comes from, where a rule would send it back otherwise.

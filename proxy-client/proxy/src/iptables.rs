@@ -142,19 +142,17 @@ impl Rules {
         let mut ports = vec![DNS];
         ports.extend(&self.exclude_outbound);
         rules.extend(distinct(ports).map(|port| pass([Port(port)])));
+        let of_proxy = [OfUser(self.uid), OfGroup(self.gid)];
         // The proxy's way to its application, by the address it leaves from.
-        rules.push(pass([
-            From(family.to_application()),
-            OverLoopback,
-            OfUser(self.uid),
-        ]));
+        let to_application = From(family.to_application());
+        rules.extend(of_proxy.map(|of_proxy| pass([to_application, OverLoopback, of_proxy])));
         rules.extend(
             self.not_inbound()
                 .map(|port| pass([OverLoopback, Port(port)])),
         );
         // An application that calls its own service: the proxy sends it to an endpoint that is this host, and there it comes in
         // like any other's.
-        for of_proxy in [OfUser(self.uid), OfGroup(self.gid)] {
+        for of_proxy in of_proxy {
             rules.extend(self.included_ports().map(|port| {
                 Rule {
                     conditions: [NotTo(family.loopback()), OverLoopback, of_proxy]
@@ -166,8 +164,7 @@ impl Rules {
             }));
         }
         rules.push(pass([OverLoopback]));
-        rules.push(pass([OfUser(self.uid)]));
-        rules.push(pass([OfGroup(self.gid)]));
+        rules.extend(of_proxy.map(|of_proxy| pass([of_proxy])));
         let here = |network: &&Network| network.family() == family;
         rules.extend(
             self.exclude_ranges

@@ -64,13 +64,7 @@ impl Loops {
         let ends = (plain(source), plain(destination));
         match self.seen().entry(ends) {
             Entry::Occupied(other) if *other.get() != side => {
-                if !self.told.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        %destination,
-                        "the host's rules send this proxy its own connections: it must run as the user that they let pass"
-                    );
-                }
-                return Err(Loop);
+                return Err(self.found(destination));
             }
             // The end of one before it was not noted yet.
             Entry::Occupied(_) => {}
@@ -78,6 +72,17 @@ impl Loops {
         }
         let loops = self.clone();
         Ok(Noted { loops, ends })
+    }
+
+    /// Says so, once.
+    pub(crate) fn found(&self, destination: SocketAddr) -> Loop {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                %destination,
+                "the host's rules send this proxy its own connections: it must run as the user that they let pass"
+            );
+        }
+        Loop
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Ends, Side>> {
