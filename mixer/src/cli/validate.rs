@@ -141,7 +141,9 @@ fn count(set: &PolicySet) -> String {
         .iter()
         .filter(|adapter| adapter.span.is_some())
         .count();
-    let tests = set.policies.iter().map(|policy| policy.tests.len()).sum();
+    let of_policies = set.policies.iter().map(|policy| policy.tests.len());
+    let of_routes = set.routes.iter().map(|route| route.tests.len());
+    let tests = of_policies.chain(of_routes).sum();
     [
         count(set.policies.len(), "policy", "policies"),
         count(written, "adapter", "adapters"),
