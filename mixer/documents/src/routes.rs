@@ -21,6 +21,12 @@ pub struct RouteTable {
 }
 
 impl RouteTable {
+    /// Every rule with its route, in the order in which they are asked.
+    pub fn rules(&self) -> impl Iterator<Item = (&Arc<Route>, &Arc<RouteRule>)> {
+        let routes = self.routes.iter();
+        routes.flat_map(|route| route.rules.iter().map(move |rule| (route, rule)))
+    }
+
     /// The first rule that matches, with its route.
     #[inline]
     pub fn first<'a>(

@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::flag::Flag;
 use crate::forward::Carrying;
 use crate::headers::strip_identity;
+use crate::route::Reader;
 
 /// A request's body, to the server.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) enum RequestBody {
         /// Its trailers may claim no identity.
         strangers: bool,
     },
+    /// Kept while it passes.
+    Kept(Reader),
 }
 
 impl Body for RequestBody {
@@ -36,13 +39,14 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let RequestBody::Streaming {
-            body,
-            count,
-            strangers,
-        } = self.get_mut()
-        else {
-            return Poll::Ready(None);
+        let (body, count, strangers) = match self.get_mut() {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Kept(reader) => return Pin::new(reader).poll_frame(context),
+            RequestBody::Streaming {
+                body,
+                count,
+                strangers,
+            } => (body, count, strangers),
         };
         let mut frame = ready!(Pin::new(body).poll_frame(context));
         if let Some(Ok(frame)) = &mut frame {
@@ -59,6 +63,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => true,
             RequestBody::Streaming { body, .. } => body.is_end_stream(),
+            RequestBody::Kept(reader) => reader.is_end_stream(),
         }
     }
 
@@ -66,6 +71,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streaming { body, .. } => body.size_hint(),
+            RequestBody::Kept(reader) => reader.size_hint(),
         }
     }
 }
