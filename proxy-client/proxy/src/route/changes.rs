@@ -77,7 +77,8 @@ mod tests {
         }
         change(&changes, &mut headers);
         let all: Vec<_> = headers.get_all("x-c").iter().collect();
-        assert_eq!((headers.get("x-a"), all), (None, vec!["2", "3"]));
+        assert_eq!(all, ["2", "3"]);
+        assert_eq!(headers.get("x-a"), None);
         assert_eq!(
             (&headers["x-b"], &headers["x-d"]),
             (&"1".parse().unwrap(), &"0".parse().unwrap())
