@@ -351,7 +351,7 @@ async fn grpc(
                             let mut noted = noted.lock().unwrap();
                             let mut response =
                                 http::Response::new(http_body_util::Empty::<Bytes>::new());
-                            for (name, value) in answers[noted.len().min(answers.len() - 1)] {
+                            for (name, value) in &answers[noted.len().min(answers.len() - 1)] {
                                 response.headers_mut().insert(*name, value.parse().unwrap());
                             }
                             noted.push((before, content.len()));
