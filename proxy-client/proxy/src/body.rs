@@ -16,6 +16,15 @@ use crate::forward::Carrying;
 use crate::headers::strip_identity;
 use crate::route::Reader;
 
+/// Why a request's body ends before its end: the server must not take what it has for all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error("the caller's body broke off: {0}")]
+    Caller(#[from] hyper::Error),
+    #[error("another try has taken the place of this one")]
+    Superseded,
+}
+
 /// A request's body, to the server.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
@@ -33,12 +42,12 @@ pub(crate) enum RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let (body, count, strangers) = match self.get_mut() {
             RequestBody::Empty => return Poll::Ready(None),
             RequestBody::Kept(reader) => return Pin::new(reader).poll_frame(context),
@@ -56,7 +65,7 @@ impl Body for RequestBody {
                 strip_identity(trailers);
             }
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| Ok(frame?)))
     }
 
     fn is_end_stream(&self) -> bool {

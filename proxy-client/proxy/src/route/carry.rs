@@ -102,11 +102,6 @@ pub(crate) async fn carry(
         if wish == Wish::None || late(Duration::ZERO) {
             return finish(done, false);
         }
-        let spent = before == retry.extra;
-        if spent || !chosen.budget.admit(now, retry.budget, retry.floor) {
-            worker.counters.retry_refused();
-            return finish(done, true);
-        }
         let wait = match wish {
             Wish::After(wait) => wait,
             Wish::Soon | Wish::None => waits.next(&shared.random),
@@ -114,6 +109,11 @@ pub(crate) async fn carry(
         // Too much has passed to be sent once more, or there is no time for it.
         if asked.replay.is_some_and(|replay| !replay.is_there()) || late(wait) {
             return finish(done, false);
+        }
+        let spent = before == retry.extra;
+        if spent || !chosen.budget.admit(now, retry.budget, retry.floor) {
+            worker.counters.retry_refused();
+            return finish(done, true);
         }
         if let Ok((response, carrying)) = done {
             tried.extend(carrying.address());

@@ -6,14 +6,14 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 
-use crate::body::RequestBody;
+use crate::body::{Cut, RequestBody};
 
 /// A whole body.
 pub(crate) type Whole = (Vec<Bytes>, Option<HeaderMap>);
@@ -35,6 +35,8 @@ struct Kept {
     lost: bool,
     /// Which reader may go on. What an earlier try still reads would be missing in the next.
     reader: u32,
+    /// Of the reader that waits for more.
+    waiting: Option<Waker>,
     /// Who wants it whole.
     copy: Option<oneshot::Sender<Whole>>,
 }
@@ -60,6 +62,7 @@ impl Replay {
             ended: false,
             lost: false,
             reader: 0,
+            waiting: None,
             copy: None,
         })))
     }
@@ -75,10 +78,13 @@ impl Replay {
         replay
     }
 
-    /// From its beginning; whoever reads it now is left without an end.
+    /// From its beginning; whoever reads it now is cut off.
     pub(crate) fn reader(&self) -> Reader {
         let mut kept = self.0.borrow_mut();
         kept.reader += 1;
+        if let Some(waiting) = kept.waiting.take() {
+            waiting.wake();
+        }
         Reader {
             replay: self.clone(),
             number: kept.reader,
@@ -130,17 +136,16 @@ impl Kept {
 
 impl Body for Reader {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         let mut kept = this.replay.0.borrow_mut();
         if kept.reader != this.number {
-            // An end would look like the end of the body.
-            return Poll::Pending;
+            return Poll::Ready(Some(Err(Cut::Superseded)));
         }
         if let Some(data) = kept.frames.get(this.at) {
             this.at += 1;
@@ -151,7 +156,10 @@ impl Body for Reader {
             this.told_trailers = true;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        let frame = ready!(Pin::new(&mut kept.source).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut kept.source).poll_frame(context) else {
+            kept.waiting = Some(context.waker().clone());
+            return Poll::Pending;
+        };
         match &frame {
             None => kept.end(),
             Some(Err(_)) => kept.lose(),

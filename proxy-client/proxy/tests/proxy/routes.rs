@@ -469,3 +469,46 @@ async fn heads_are_changed_as_the_route_says() {
     assert!(!seen[0].headers.contains_key("x-debug"));
     assert_eq!(metric(&proxy, "route_delays").await, 1);
 }
+
+#[tokio::test]
+async fn a_try_that_fails_before_its_body_is_sent_leaves_the_whole_body_to_the_next() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let got: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
+    let noted = got.clone();
+    spawn(async move {
+        // The first connection answers the head alone, and is left to the proxy to close.
+        let (mut first, _) = listener.accept().await.unwrap();
+        crate::raw::head(&mut first).await;
+        first.write_all(UNAVAILABLE.as_bytes()).await.unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        crate::raw::head(&mut second).await;
+        let mut content = vec![0; 40_000];
+        second.read_exact(&mut content).await.unwrap();
+        *noted.lock().unwrap() = content;
+        second.write_all(FINE.as_bytes()).await.unwrap();
+        // Cut off, not ended: what the first got is less than the body.
+        let mut rest = Vec::new();
+        let _ = first.read_to_end(&mut rest).await;
+        assert!(rest.len() < 40_000);
+    });
+    let (_mixer, proxy) = caller(
+        &[("v1", address)],
+        json!([{ "retry": { "when": ["503"], "methods": ["PUT"] } }]),
+    )
+    .await;
+    let mut stream = TcpStream::connect(proxy.outbound().unwrap()).await.unwrap();
+    let head = request("/", "content-length: 40000\r\n").replace("GET ", "PUT ");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[b'a'; 20_000]).await.unwrap();
+    soon(async {
+        while metric(&proxy, "route_retries").await < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stream.write_all(&[b'b'; 20_000]).await.unwrap();
+    assert_eq!(status(&crate::raw::head(&mut stream).await), 200);
+    let whole = [vec![b'a'; 20_000], vec![b'b'; 20_000]].concat();
+    assert!(*got.lock().unwrap() == whole);
+}
