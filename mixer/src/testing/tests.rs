@@ -354,7 +354,7 @@ async fn tests_of_routes_say_where_requests_go() {
     for (test, says) in [
         (
             "{ to: v1, like: get }",
-            "expected to: v1, but it goes to { v1: 95, v2: 5 } by \"split\" of route canary (test.yaml:12:5)",
+            "expected to: v1, but it goes to { v1: 95, v2: 5 } by \"split\" of route canary (test.yaml:12:13)",
         ),
         (
             "{ to: v1, like: get, given: { request: { path: /old } } }",
