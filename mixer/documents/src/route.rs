@@ -227,7 +227,7 @@ impl RouteRule {
     /// To which subset it sends: by `number`, any number at all, be it random or the hash of a value. `None`: to the service's
     /// own endpoints.
     pub fn subset(&self, number: u64) -> Option<&Arc<str>> {
-        let mut share = (u128::from(number) * 100 >> 64) as u8;
+        let mut share = ((u128::from(number) * 100) >> 64) as u8;
         self.to.iter().find_map(|(subset, weight)| {
             if share < *weight {
                 return Some(subset);

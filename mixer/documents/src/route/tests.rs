@@ -153,7 +153,7 @@ proptest! {
     fn numbers_are_spread_as_the_weights_say(first in 0u8..=100, number: u64) {
         let set = loaded(&format!("{SERVICES}route: r\nfor: destination.service == \"products.shop\"\nrules: [ {{ to: {{ v1: {first}, v2: {} }} }} ]", 100 - first));
         let rule = &set.routes[0].rules[0];
-        let expected = if u128::from(number) * 100 >> 64 < u128::from(first) { "v1" } else { "v2" };
+        let expected = if (u128::from(number) * 100) >> 64 < u128::from(first) { "v1" } else { "v2" };
         prop_assert_eq!(&**rule.subset(number).unwrap(), expected);
     }
 }

@@ -193,14 +193,13 @@ fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
 
 /// Whether what came of a try is to be followed by another.
 fn wish(retry: &Retry, done: &Result<(Response<Incoming>, Carrying), Reply>, grpc: bool) -> Wish {
-    let on = |names: &dyn Fn(RetryOn) -> bool| retry.when.iter().any(|one| names(*one));
     let response = match done {
-        Err(reply) => return after_none(reply.flag, &on),
+        Err(reply) => return after_none(retry, reply.flag),
         Ok((response, _)) => response,
     };
     let status = response.status().as_u16();
     let code = grpc_status(response.headers()).filter(|_| grpc);
-    let wanted = on(&|one| match one {
+    let wanted = retry.when.iter().any(|one| match *one {
         RetryOn::Retriable4xx => status == 409,
         RetryOn::GatewayError => matches!(status, 502..=504),
         RetryOn::ServerError => status >= 500,
@@ -223,14 +222,15 @@ fn wish(retry: &Retry, done: &Result<(Response<Incoming>, Carrying), Reply>, grp
 }
 
 /// The same where there was no response.
-fn after_none(flag: Flag, on: &dyn Fn(&dyn Fn(RetryOn) -> bool) -> bool) -> Wish {
-    let wanted = match flag {
-        Flag::UpstreamFailure => on(&|one| one == RetryOn::ConnectFailure),
-        Flag::UpstreamReset => on(&|one| matches!(one, RetryOn::RefusedStream | RetryOn::Reset)),
-        Flag::UpstreamTermination | Flag::UpstreamTimeout => on(&|one| one == RetryOn::Reset),
+fn after_none(retry: &Retry, flag: Flag) -> Wish {
+    let named: &[RetryOn] = match flag {
+        Flag::UpstreamFailure => &[RetryOn::ConnectFailure],
+        Flag::UpstreamReset => &[RetryOn::RefusedStream, RetryOn::Reset],
+        Flag::UpstreamTermination | Flag::UpstreamTimeout => &[RetryOn::Reset],
         _ => return Wish::None,
     };
-    if wanted || on(&|one| matches!(one, RetryOn::GatewayError | RetryOn::ServerError)) {
+    let any = [RetryOn::GatewayError, RetryOn::ServerError];
+    if named.iter().chain(&any).any(|one| retry.when.contains(one)) {
         Wish::Soon
     } else {
         Wish::None
