@@ -1,3 +1,5 @@
+//! What routes say is read, written and found again.
+
 use proptest::prelude::*;
 
 use super::*;
