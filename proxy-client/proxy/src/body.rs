@@ -14,6 +14,16 @@ use crate::exchange::Exchange;
 use crate::flag::Flag;
 use crate::forward::Carrying;
 use crate::headers::strip_identity;
+use crate::route::Reader;
+
+/// Why a request's body ends before its end: the server must not take what it has for all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error("the caller's body broke off: {0}")]
+    Caller(#[from] hyper::Error),
+    #[error("another try has taken the place of this one")]
+    Superseded,
+}
 
 /// A request's body, to the server.
 #[derive(Debug)]
@@ -26,23 +36,26 @@ pub(crate) enum RequestBody {
         /// Its trailers may claim no identity.
         strangers: bool,
     },
+    /// Kept while it passes.
+    Kept(Reader),
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let RequestBody::Streaming {
-            body,
-            count,
-            strangers,
-        } = self.get_mut()
-        else {
-            return Poll::Ready(None);
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let (body, count, strangers) = match self.get_mut() {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Kept(reader) => return Pin::new(reader).poll_frame(context),
+            RequestBody::Streaming {
+                body,
+                count,
+                strangers,
+            } => (body, count, strangers),
         };
         let mut frame = ready!(Pin::new(body).poll_frame(context));
         if let Some(Ok(frame)) = &mut frame {
@@ -52,13 +65,14 @@ impl Body for RequestBody {
                 strip_identity(trailers);
             }
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| Ok(frame?)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
             RequestBody::Streaming { body, .. } => body.is_end_stream(),
+            RequestBody::Kept(reader) => reader.is_end_stream(),
         }
     }
 
@@ -66,6 +80,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streaming { body, .. } => body.size_hint(),
+            RequestBody::Kept(reader) => reader.size_hint(),
         }
     }
 }

@@ -130,7 +130,7 @@ impl Connection {
             ),
             At::Outbound => (
                 self.original
-                    .and_then(|original| routing.at(original)?.service.protocol),
+                    .and_then(|original| routing.at(original)?.whole.service.protocol),
                 self.original,
             ),
         };

@@ -97,7 +97,8 @@ fn target(exchange: &mut Exchange) -> Result<Target, Flag> {
     let original = connection.original.ok_or(Flag::NoRoute)?;
     let routing = connection.worker.routing();
     let routing = routing.as_ref().ok_or(Flag::MixerCold)?;
-    if let Some(upstream) = routing.at(original) {
+    if let Some(routed) = routing.at(original) {
+        let upstream = &routed.whole;
         exchange.destination = Destination::Service(upstream.clone());
         return Ok(Target::Service(upstream.clone()));
     }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources};
+use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset};
 use mixer_runtime::Instant;
 
 use crate::intercept;
+use crate::route::Routed;
 use crate::shared::Shared;
 use crate::upstream::{Checked, Upstream, check_health};
 
@@ -31,7 +32,7 @@ pub(crate) struct Routing {
     /// What the documents' expressions refer to.
     pub(crate) references: References,
     directory: Directory,
-    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    services: HashMap<Arc<str>, Routed>,
     /// Services by the addresses of their endpoints; of several the first by name. Only for connections that were redirected.
     addresses: ArcSwap<HashMap<SocketAddr, Arc<str>>>,
 }
@@ -46,14 +47,28 @@ pub(crate) struct Addresses {
 impl Routing {
     /// The routing of `set`, with names resolved as far as they can be now.
     async fn new(set: &PolicySet, before: Option<&Routing>, shared: &Shared) -> Self {
-        let mut upstreams = HashMap::new();
+        let mut services = HashMap::new();
         for service in &set.services {
-            let known = before.and_then(|before| before.upstreams.get(&service.name));
-            let upstream = Upstream::new(service.clone(), known.map(|known| &**known));
+            let known = before.and_then(|before| before.services.get(&service.name));
+            let whole = Upstream::new(service.clone(), known.map(|known| &*known.whole));
+            let part = |subset: &Subset| {
+                let known = known.and_then(|known| known.subsets.get(&subset.name));
+                Upstream::part(&whole, subset, known.map(|known| &**known))
+            };
+            let parts: Vec<Upstream> = service.subsets.iter().map(part).collect();
             if let Some(resolver) = shared.resolver.get() {
-                upstream.resolve(resolver, &shared.clock).await;
+                for upstream in parts.iter().chain([&whole]) {
+                    upstream.resolve(resolver, &shared.clock).await;
+                }
             }
-            upstreams.insert(service.name.clone(), Arc::new(upstream));
+            let named = service.subsets.iter().map(|subset| subset.name.clone());
+            let routed = Routed {
+                whole: Arc::new(whole),
+                subsets: named.zip(parts.into_iter().map(Arc::new)).collect(),
+                table: set.route_table(&service.name, service.namespace.as_deref()),
+                budget: known.map_or_else(Arc::default, |known| known.budget.clone()),
+            };
+            services.insert(service.name.clone(), routed);
         }
         let own = shared.config.service.as_deref();
         let own = own
@@ -64,7 +79,7 @@ impl Routing {
             references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
-            upstreams,
+            services,
             addresses: ArcSwap::default(),
         };
         if shared.config.transparent {
@@ -74,20 +89,20 @@ impl Routing {
     }
 
     /// The service that `authority` means.
-    pub(crate) fn resolve(&self, authority: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(&self.directory.resolve(authority)?.name)
+    pub(crate) fn resolve(&self, authority: &str) -> Option<&Routed> {
+        self.services.get(&self.directory.resolve(authority)?.name)
     }
 
     /// The service that has an endpoint at `address`.
-    pub(crate) fn at(&self, address: SocketAddr) -> Option<&Arc<Upstream>> {
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<&Routed> {
         let addresses = self.addresses.load();
-        self.upstreams
+        self.services
             .get(addresses.get(&intercept::plain(address))?)
     }
 
     /// Learns the addresses that endpoints have now.
     fn index(&self) {
-        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams.values().collect();
+        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams().collect();
         upstreams.sort_unstable_by_key(|upstream| &upstream.service.name);
         let mut addresses = HashMap::new();
         for upstream in upstreams {
@@ -100,9 +115,10 @@ impl Routing {
         self.addresses.store(Arc::new(addresses));
     }
 
-    /// Every service, for the configuration dump.
+    /// Every service and every part of one.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.upstreams.values()
+        let services = self.services.values();
+        services.flat_map(|routed| routed.subsets.values().chain([&routed.whole]))
     }
 }
 
@@ -186,21 +202,17 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 
 /// Resolves names again when their time is over, and asks endpoints whether they are well.
 pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
-    let mut kept: HashMap<Arc<str>, Kept> = HashMap::new();
+    let mut kept: HashMap<String, Kept> = HashMap::new();
     loop {
         let routing = shared.routing.load_full();
         let upstreams: Vec<&Arc<Upstream>> = routing
             .iter()
             .flat_map(|routing| routing.upstreams())
             .collect();
-        kept.retain(|name, _| {
-            upstreams
-                .iter()
-                .any(|upstream| upstream.service.name == *name)
-        });
+        kept.retain(|name, _| upstreams.iter().any(|upstream| upstream.label() == *name));
         let mut resolved = false;
         for upstream in upstreams {
-            let kept = kept.entry(upstream.service.name.clone()).or_default();
+            let kept = kept.entry(upstream.label()).or_default();
             resolved |= kept.see_to(upstream, &shared).await;
         }
         if let Some(routing) = &routing
@@ -267,21 +279,26 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
         )]));
         let set = set.unwrap();
         let (resolver, clock) = (Resolver::new(None), Clock::system());
-        let upstreams = set.services.iter().map(|service| {
-            let upstream = Arc::new(Upstream::new(service.clone(), None));
-            (service.name.clone(), upstream)
+        let services = set.services.iter().map(|service| {
+            let routed = Routed {
+                whole: Arc::new(Upstream::new(service.clone(), None)),
+                subsets: HashMap::new(),
+                table: None,
+                budget: Arc::default(),
+            };
+            (service.name.clone(), routed)
         });
         let routing = Routing {
             mesh: set.mesh.clone(),
             own: None,
             references: set.references.clone(),
             directory: Directory::new(set.services.iter().cloned()),
-            upstreams: upstreams.collect(),
+            services: services.collect(),
             addresses: ArcSwap::default(),
         };
         let at = |address: &str| {
-            let upstream = routing.at(address.parse().unwrap())?;
-            Some(upstream.service.name.to_string())
+            let routed = routing.at(address.parse().unwrap())?;
+            Some(routed.whole.service.name.to_string())
         };
         routing.index();
         assert_eq!(at("10.0.0.5:25"), None);

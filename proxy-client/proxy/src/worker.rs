@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// Copies of requests in flight.
+    pub(crate) mirrors: Rc<Cell<usize>>,
     /// Addresses of hosts no service names, for a while.
     pub(crate) outside: RefCell<HashMap<String, (Arc<Addresses>, mixer_runtime::Instant)>>,
     state: RefCell<Watched>,
@@ -196,6 +198,7 @@ pub(crate) fn run(
         pool: pool(to_others),
         to_application: pool(to_application),
         no_bytes: Rc::new(Cell::new(0)),
+        mirrors: Rc::default(),
         outside: RefCell::new(HashMap::new()),
         state: RefCell::new(Watched { news, newest }),
         connections: RefCell::new(HashMap::new()),

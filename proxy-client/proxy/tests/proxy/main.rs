@@ -17,6 +17,7 @@ mod outbound;
 mod paths;
 mod raw;
 mod report;
+mod routes;
 mod stream;
 mod transport;
 
