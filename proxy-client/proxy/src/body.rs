@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use crate::exchange::Exchange;
 use crate::flag::Flag;
 use crate::forward::Carrying;
-use crate::headers::strip_identity;
+use crate::headers::{strip_forwarded, strip_identity};
+use crate::pace::Owed;
+use crate::vet::strip_trailers;
 
 /// A request's body, to the server.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) enum RequestBody {
         count: Rc<Cell<u64>>,
         /// Its trailers may claim no identity.
         strangers: bool,
+        /// What the caller owes of it; `None`: nothing, however long it takes.
+        owed: Option<Owed>,
     },
 }
 
@@ -40,16 +44,26 @@ impl Body for RequestBody {
             body,
             count,
             strangers,
+            owed,
         } = self.get_mut()
         else {
             return Poll::Ready(None);
         };
-        let mut frame = ready!(Pin::new(body).poll_frame(context));
+        let polled = Pin::new(body).poll_frame(context);
+        if let Some(owed) = owed {
+            owed.set(polled.is_pending());
+            owed.moved();
+        }
+        let mut frame = ready!(polled);
         if let Some(Ok(frame)) = &mut frame {
             if let Some(data) = frame.data_ref() {
                 count.set(count.get() + data.len() as u64);
-            } else if *strangers && let Some(trailers) = frame.trailers_mut() {
-                strip_identity(trailers);
+            } else if let Some(trailers) = frame.trailers_mut() {
+                strip_trailers(trailers);
+                if *strangers {
+                    strip_identity(trailers);
+                    strip_forwarded(trailers, None);
+                }
             }
         }
         Poll::Ready(frame)
@@ -75,6 +89,8 @@ impl Body for RequestBody {
 pub(crate) struct ResponseBody {
     content: Content,
     exchange: Option<Exchange>,
+    /// Whether the caller has to take what it was given before it gets more.
+    owed: Option<Owed>,
 }
 
 #[derive(Debug)]
@@ -93,12 +109,14 @@ impl ResponseBody {
                 Content::Text(text)
             },
             exchange: Some(exchange),
+            owed: None,
         }
     }
 
     pub(crate) fn upstream(body: Incoming, carrying: Carrying, exchange: Exchange) -> Self {
         let mut body = Self {
             content: Content::Upstream(body, carrying),
+            owed: Some(Owed::nothing(exchange.connection.clone())),
             exchange: Some(exchange),
         };
         if body.is_end_stream() {
@@ -112,11 +130,13 @@ impl ResponseBody {
         Self {
             content: Content::Done,
             exchange: None,
+            owed: None,
         }
     }
 
     /// The response is over: wholly sent, or cut short for the reason of `flag`.
     fn finish(&mut self, cut: Option<Flag>) {
+        self.owed = None;
         if let Content::Upstream(body, carrying) =
             std::mem::replace(&mut self.content, Content::Done)
             && cut.is_none()
@@ -148,7 +168,14 @@ impl Body for ResponseBody {
                 this.content = Content::Done;
                 Some(Ok(Frame::data(text)))
             }
-            Content::Upstream(body, _) => ready!(Pin::new(body).poll_frame(context)),
+            Content::Upstream(body, _) => {
+                let polled = Pin::new(body).poll_frame(context);
+                if let Some(owed) = &mut this.owed {
+                    owed.set(polled.is_ready());
+                    owed.moved();
+                }
+                ready!(polled)
+            }
         };
         match &frame {
             None => this.finish(None),

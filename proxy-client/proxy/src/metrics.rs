@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     connected: AtomicU64,
     connect_failed: AtomicU64,
     retried: AtomicU64,
+    cut: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -90,6 +91,11 @@ impl Counters {
 
     pub(crate) fn retried(&self) {
         add(&self.retried, 1);
+    }
+
+    /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
+    pub(crate) fn cut(&self) {
+        add(&self.cut, 1);
     }
 }
 
@@ -196,6 +202,11 @@ impl Collector for Exposed {
             "mixer_proxy_upstream_retries",
             "Requests sent again on another connection",
             sum(|c| &c.retried),
+        )?;
+        counter(
+            "mixer_proxy_connections_cut",
+            "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
+            sum(|c| &c.cut),
         )?;
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {

@@ -8,6 +8,8 @@ mod balance;
 mod check;
 mod cli;
 mod drain;
+mod frames;
+mod hostile;
 mod in_flight;
 mod matrix;
 mod mixer;
