@@ -54,6 +54,8 @@ pub(crate) struct Connection {
 pub(crate) enum Ending {
     /// Not at all.
     No,
+    /// With the next request, which is answered with the news: a caller between two requests may be sending one already.
+    Soon,
     /// After the requests in flight.
     Gracefully,
     /// Now.
@@ -141,15 +143,27 @@ impl Connection {
         let mut http = pin!(http);
         let mut told = false;
         let result = poll_fn(|context| {
-            match self.ending(context) {
-                Ending::Now => return Poll::Ready(Ok(())),
-                Ending::Gracefully if !told => {
-                    told = true;
-                    graceful(http.as_mut());
-                }
-                _ => {}
+            let ending = self.ending(context);
+            if ending == Ending::Now {
+                return Poll::Ready(Ok(()));
             }
-            http.as_mut().poll(context)
+            let due = |told: bool| {
+                let now = ending == Ending::Gracefully
+                    || (ending == Ending::Soon && self.in_flight.get() > 0);
+                now && !told
+            };
+            if due(told) {
+                told = true;
+                graceful(http.as_mut());
+            }
+            let polled = http.as_mut().poll(context);
+            // A request may have begun, whose response is to say it.
+            if polled.is_pending() && due(told) {
+                told = true;
+                graceful(http.as_mut());
+                return http.as_mut().poll(context);
+            }
+            polled
         });
         if let Err(error) = result.await {
             tracing::debug!(peer = %self.peer, "connection ended: {error}");

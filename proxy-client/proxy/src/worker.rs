@@ -25,6 +25,8 @@ use crate::shared::Shared;
 
 /// How often idle and late connections are looked for, unless a limit is shorter.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long a drain waits for the next request of a connection, to answer it with the news that it was the last.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// A connection on its way from the listener to the worker that serves it.
 #[derive(Debug)]
@@ -118,8 +120,12 @@ impl Worker {
 
     fn drain(&self) {
         self.draining.set(true);
+        self.end(Ending::Soon);
+    }
+
+    fn end(&self, ending: Ending) {
         for connection in self.connections.borrow().values() {
-            connection.end(Ending::Gracefully);
+            connection.end(ending);
         }
     }
 
@@ -138,7 +144,7 @@ impl Worker {
         };
         let connection = Connection::new(self.clone(), at, peer, local, guard);
         if self.draining.get() {
-            connection.end(Ending::Gracefully);
+            connection.end(Ending::Soon);
         }
         let key = Rc::as_ptr(&connection).addr();
         self.connections
@@ -204,12 +210,20 @@ pub(crate) fn run(
         let clock = worker.shared.clock.clone();
         let drain = worker.shared.drain.clone();
         let mut begun = std::pin::pin!(drain.begun());
+        let mut linger = std::pin::pin!(clock.sleep(LINGER));
         let every = sweep_every(&worker.shared.config.limits);
         let mut next_sweep = std::pin::pin!(clock.sleep(every));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = &mut begun, if !worker.draining.get() => worker.drain(),
+                () = &mut begun, if !worker.draining.get() => {
+                    worker.drain();
+                    linger.set(clock.sleep(LINGER));
+                }
+                () = &mut linger, if worker.draining.get() => {
+                    worker.end(Ending::Gracefully);
+                    linger.set(clock.sleep(LINGER));
+                }
                 () = &mut next_sweep => {
                     worker.sweep();
                     next_sweep.set(clock.sleep(every));

@@ -16,6 +16,7 @@ mod mixer;
 mod opaque;
 mod outbound;
 mod paths;
+mod process;
 mod raw;
 mod report;
 mod stream;
