@@ -1,4 +1,7 @@
 //! Bodies on their way through: counted, never gathered. Back pressure is hyper's own: a frame is read when it can be written.
+//!
+//! Data of no bytes are not passed on. They say nothing, and an HTTP/2 peer takes more than a few for abuse: the library ends a
+//! connection after a hundred.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -49,7 +52,7 @@ impl Body for RequestBody {
         else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(body).poll_frame(context);
+        let polled = next(body, context);
         if let Some(owed) = owed {
             owed.set(polled.is_pending());
             owed.moved();
@@ -80,6 +83,20 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streaming { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+/// The next frame that says something.
+fn next(
+    body: &mut Incoming,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    loop {
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            _ => return polled,
         }
     }
 }
@@ -169,7 +186,7 @@ impl Body for ResponseBody {
                 Some(Ok(Frame::data(text)))
             }
             Content::Upstream(body, _) => {
-                let polled = Pin::new(body).poll_frame(context);
+                let polled = next(body, context);
                 if let Some(owed) = &mut this.owed {
                     owed.set(polled.is_ready());
                     owed.moved();

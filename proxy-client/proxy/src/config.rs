@@ -52,6 +52,9 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes buffered per HTTP/1 connection and per HTTP/2 stream in each direction: 128 KiB.
     pub buffer_bytes: usize,
+    /// Bytes buffered per HTTP/2 connection, all its streams together: 4 MiB. Of small messages, each counted as 256 bytes, h2 takes
+    /// half as much; one more that waits ends the connection, so this is what a burst of gRPC may be.
+    pub window_bytes: usize,
     /// Concurrent requests on one HTTP/2 connection of a caller: 256.
     pub streams: u32,
     /// For the first bytes of a connection: 10 s.
@@ -163,6 +166,7 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             headers: 100,
             buffer_bytes: 128 << 10,
+            window_bytes: 4 << 20,
             streams: 256,
             detect: Duration::from_secs(10),
             head: Duration::from_secs(30),

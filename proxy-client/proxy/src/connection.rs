@@ -214,7 +214,9 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
                 .max_send_buf_size(limits.buffer_bytes)
                 .initial_stream_window_size(u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX))
-                .initial_connection_window_size(1 << 20);
+                .initial_connection_window_size(
+                    u32::try_from(limits.window_bytes).unwrap_or(u32::MAX),
+                );
             let service = service_fn(|request: http::Request<Incoming>| {
                 request::handle(connection.clone(), request)
             });

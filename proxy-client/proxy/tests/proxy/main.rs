@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod drain;
 mod frames;
+mod grpc;
 mod hostile;
 mod in_flight;
 mod matrix;
