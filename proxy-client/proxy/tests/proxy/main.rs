@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
 
+mod abuse;
 mod admin;
 mod app;
 mod balance;
+mod bulk;
 mod check;
 mod cli;
 mod drain;
@@ -20,6 +22,7 @@ mod paths;
 mod process;
 mod raw;
 mod report;
+mod slow;
 mod stream;
 mod transport;
 
