@@ -116,6 +116,7 @@ impl Surroundings {
         Self {
             keep: Keep::default(),
             ledger: Arc::default(),
+            tallies: Arc::default(),
             ..self.clone()
         }
     }

@@ -21,6 +21,7 @@ mod judge;
 mod loaded;
 mod output;
 mod policies;
+mod quota;
 mod record;
 mod repl;
 mod replay;
@@ -69,6 +70,7 @@ enum Verb {
     Completion(completion::Args),
     Eval(eval::Args),
     Repl(repl::Args),
+    Quota(quota::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -102,6 +104,7 @@ pub fn run() -> ExitCode {
         Verb::Completion(args) => completion::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Repl(args) => repl::run(args),
+        Verb::Quota(args) => quota::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
     }

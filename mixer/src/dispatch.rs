@@ -7,6 +7,7 @@
 //! [`Dispatcher::limit`] answers rate limit descriptors, which only quotas are about ([`limits`]).
 
 mod ask;
+pub(crate) mod assign;
 mod breaker;
 mod charge;
 mod decision;
@@ -18,6 +19,7 @@ mod quota;
 pub mod report;
 mod settle;
 mod shadow;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -43,8 +45,10 @@ pub use installed::{Counts, Installed};
 pub use ledger::{LEASE_FOR, Ledger};
 pub use limits::{Hits, Limited, Nearest, Over, What, Why};
 pub(crate) use outcome::denial::no_more_than;
+pub(crate) use quota::CountersOf;
 pub use quota::{Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken};
 pub use shadow::Enforced;
+pub use tally::Tallies;
 
 /// Decides against one snapshot.
 #[derive(Clone, Debug)]

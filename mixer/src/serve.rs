@@ -15,10 +15,12 @@ use tokio::net::TcpListener;
 
 use crate::dispatch::Ledger;
 use crate::live::{Live, explained};
+use crate::server::admin::guard::Guard;
 use crate::server::admin::{self, Admin};
 use crate::server::listen;
 use crate::server::metrics::Metrics;
 use crate::server::mixer::Service;
+use crate::server::rate_limit_quota;
 use crate::server::reports::Reports;
 use crate::server::trials::Trials;
 use crate::server::watch::Subscribers;
@@ -33,6 +35,10 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Metrics and health: 127.0.0.1:15014.
     pub admin: SocketAddr,
+    /// The file of the token that changes through the admin listener take; `None`: it takes none.
+    pub admin_token: Option<PathBuf>,
+    /// Whether metrics name the busiest keys of quotas; true.
+    pub quota_keys: bool,
     /// Whether proxies on other machines may ask in plaintext.
     pub insecure: bool,
     /// The adapters that documents may name.
@@ -41,6 +47,9 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Buckets of rate limit quotas that all Envoys together may report.
+const QUOTA_BUCKETS: usize = 131_072;
+
 /// How much a Mixer does at once; more is refused as overloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -48,6 +57,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// Proxies that watch: 16,384.
     pub subscribers: usize,
+    /// Envoys that stream usage of rate limit quotas: 4,096.
+    pub quota_streams: usize,
+    /// Buckets that one of them may report: 4,096.
+    pub quota_buckets: usize,
     /// Bytes of reports that wait to be worked on: 64 MiB.
     pub report_bytes: usize,
 }
@@ -59,6 +72,8 @@ impl Config {
             paths,
             grpc: SocketAddr::from(([127, 0, 0, 1], 9091)),
             admin: SocketAddr::from(([127, 0, 0, 1], 15014)),
+            admin_token: None,
+            quota_keys: true,
             insecure: false,
             registry: mixer_adapters::builtin(),
             limits: Limits::default(),
@@ -71,6 +86,8 @@ impl Default for Limits {
         Self {
             in_flight: 4_096,
             subscribers: 16_384,
+            quota_streams: 4_096,
+            quota_buckets: 4_096,
             report_bytes: 64 << 20,
         }
     }
@@ -83,6 +100,8 @@ pub enum StartError {
     Documents(Diagnostics),
     /// Plaintext beyond this machine was not asked for.
     Insecure(SocketAddr),
+    /// The admin token cannot be had: why not.
+    Token(String),
     /// An address cannot be listened on.
     Listen {
         /// The flag that names it.
@@ -95,11 +114,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What a command ends with: 3 for documents, 64 for usage, 69 for an address that cannot be had.
+    /// What a command ends with: 3 for documents, 64 for usage, 65 for a token that cannot be read, 69 for an address that cannot be had.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             StartError::Documents(_) => 3,
             StartError::Insecure(_) => 64,
+            StartError::Token(_) => 65,
             StartError::Listen { .. } => 69,
         })
     }
@@ -114,6 +134,7 @@ impl fmt::Display for StartError {
                 "--grpc {address} would let other machines ask in plaintext, with nothing to prove who they are; \
                  listen on a loopback address, or say --insecure"
             ),
+            StartError::Token(reason) => f.write_str(reason),
             StartError::Listen {
                 flag,
                 address,
@@ -165,6 +186,8 @@ impl Server {
             paths,
             grpc,
             admin,
+            admin_token,
+            quota_keys,
             insecure,
             registry,
             limits,
@@ -172,12 +195,14 @@ impl Server {
         if !grpc.ip().is_loopback() && !insecure {
             return Err(StartError::Insecure(grpc));
         }
+        let guard = Guard::new(admin_token, admin).map_err(StartError::Token)?;
         let surroundings = Surroundings {
             http: HttpClient::new(clock.clone()),
             clock: clock.clone(),
             random,
             keep: Keep::default(),
             ledger: Arc::new(Ledger::default()),
+            tallies: Arc::default(),
             handle: tokio::runtime::Handle::current(),
         };
         let sources = Sources::read(&paths).map_err(StartError::Documents)?;
@@ -214,6 +239,16 @@ impl Server {
             live: live.clone(),
             subscribers: subscribers.clone(),
             reports: reports.clone(),
+            quotas: rate_limit_quota::Common::new(
+                live.clone(),
+                metrics.clone(),
+                clock.clone(),
+                rate_limit_quota::Most {
+                    streams: limits.quota_streams,
+                    buckets: QUOTA_BUCKETS,
+                    of_one: limits.quota_buckets,
+                },
+            ),
             trials: Trials::start(clock.clone(), metrics.clone(), &background),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -231,6 +266,9 @@ impl Server {
             subscribers,
             metrics: metrics.clone(),
             drain: drain.clone(),
+            guard,
+            clock: clock.clone(),
+            quota_keys,
         };
         pages.spawn_until_stop("admin", async move {
             if let Err(error) = axum::serve(admin_listener, admin::router(shown)).await {

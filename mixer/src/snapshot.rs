@@ -16,7 +16,8 @@ use mixer_attributes::AttributeBag;
 use mixer_documents::{Applicable, At, Diagnostics, PolicySet, Scope, Sources};
 use mixer_runtime::{Clock, Random};
 
-use crate::dispatch::{Installed, Ledger};
+use crate::dispatch::tally::Tally;
+use crate::dispatch::{Installed, Ledger, Tallies};
 
 pub(crate) use build::env;
 
@@ -38,6 +39,8 @@ pub struct Snapshot {
 pub(crate) struct Index {
     /// Policy and quota indices by id.
     quotas: HashMap<Arc<str>, (usize, usize)>,
+    /// What counts for each quota, by policy and quota.
+    tallies: Vec<Vec<Arc<Tally>>>,
     /// Adapters that outbound policies ask.
     asked_outbound: Vec<usize>,
 }
@@ -55,6 +58,8 @@ pub struct Surroundings {
     pub keep: Keep,
     /// Who holds quota in advance.
     pub ledger: Arc<Ledger>,
+    /// What became of asks for quota.
+    pub tallies: Arc<Tallies>,
     /// Where adapters' tasks run.
     pub handle: tokio::runtime::Handle,
 }
@@ -69,6 +74,7 @@ impl Surroundings {
             http,
             keep: Keep::default(),
             ledger: Arc::default(),
+            tallies: Arc::default(),
             handle,
         }
     }
@@ -131,6 +137,16 @@ impl Snapshot {
     /// The policy and quota indices of the quota with this id.
     pub fn quota(&self, id: &str) -> Option<(usize, usize)> {
         self.index.quotas.get(id).copied()
+    }
+
+    /// What counts for the quota there.
+    pub(crate) fn tally(&self, (policy, quota): (usize, usize)) -> &Tally {
+        &self.index.tallies[policy][quota]
+    }
+
+    /// What counts for each of its quotas.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Arc<Tally>> {
+        self.index.tallies.iter().flatten()
     }
 
     /// What a proxy must know before it asks about the destination that `bag` describes; its revision is the one that decisions

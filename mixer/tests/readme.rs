@@ -2,10 +2,16 @@
 //!
 //! `$ cat FILE` makes the file that it shows. Any other command goes to a shell that finds `mixer`; what it prints, on both
 //! outputs, must be what stands below it, where `[..]` stands for anything within a line, and alone for a line that may be missing.
+//! `$ mixer serve .. &` goes on while those below it run, which ask it; its callers have spent a little.
 #![allow(clippy::unwrap_used)]
+
+#[path = "quota/serving.rs"]
+mod serving;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use serving::Serving;
 
 /// A command and what stands below it.
 struct Example<'t> {
@@ -29,7 +35,17 @@ fn examples(page: &str) -> Vec<Example<'_>> {
     examples
 }
 
-fn run(directory: &Path, command: &str) -> String {
+/// A Mixer that was asked three times by the frontend and once by a cart.
+fn serve(directory: &Path, arguments: &str) -> Serving {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let mixer = Serving::start(directory, &arguments);
+    assert_eq!(mixer.spend("shop", "frontend", 3), 3);
+    // Its namespace is what the policy asks for, its principal what is counted.
+    assert_eq!(mixer.spend_as("cart", ("shop", "frontend"), 1), 1);
+    mixer
+}
+
+fn run(directory: &Path, command: &str, mixer: Option<&Serving>) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_mixer"));
     let mut path = binary.parent().unwrap().as_os_str().to_owned();
     path.push(":");
@@ -39,6 +55,8 @@ fn run(directory: &Path, command: &str) -> String {
         .current_dir(directory)
         .env("PATH", path)
         .env_remove("MIXER_POLICIES")
+        .env_remove("MIXER_ADMIN_TOKEN_FILE")
+        .envs(mixer.map(|mixer| ("MIXER_ADMIN", &mixer.admin)))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -76,14 +94,20 @@ fn every_example_of_the_readme_says_what_it_shows() {
     let directory = tempfile::tempdir().unwrap();
     let examples = examples(include_str!("../README.md"));
     assert!(examples.len() > 8, "only {} examples", examples.len());
+    let mut mixer = None;
     for Example { command, shown } in examples {
+        let serves = command.strip_prefix("mixer serve ");
+        if let Some(arguments) = serves.and_then(|rest| rest.strip_suffix(" &")) {
+            mixer = Some(serve(directory.path(), arguments));
+            continue;
+        }
         if let Some(file) = command.strip_prefix("cat ") {
             let file = directory.path().join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, shown.join("\n") + "\n").unwrap();
             continue;
         }
-        let said = run(directory.path(), command);
+        let said = run(directory.path(), command, mixer.as_ref());
         let lines: Vec<&str> = said.lines().collect();
         assert!(
             all_fit(&lines, &shown),

@@ -17,6 +17,8 @@ pub enum How {
         /// The core's number.
         core: usize,
     },
+    /// As users run it, on two cores, of which the load has one too: what two threads cost each other.
+    Spread,
 }
 
 impl How {
@@ -25,14 +27,19 @@ impl How {
         match self {
             Self::Tested => Command::new(program(name, self)),
             Self::Measured { core } => pinned(core, program(name, self)),
+            Self::Spread => on_cores("0,1", program(name, self)),
         }
     }
 }
 
 /// A command that runs `program` on one core; the process it starts is the program itself.
 pub fn pinned(core: usize, program: &Path) -> Command {
+    on_cores(&core.to_string(), program)
+}
+
+fn on_cores(cores: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command.arg("--cpu-list").arg(cores).arg(program);
     command
 }
 
@@ -45,7 +52,7 @@ pub fn program(name: &str, how: How) -> &'static Path {
     static MEASURED: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     let built = match how {
         How::Tested => TESTED.get_or_init(|| build(&[])),
-        How::Measured { .. } => MEASURED.get_or_init(|| build(&["--release"])),
+        How::Measured { .. } | How::Spread => MEASURED.get_or_init(|| build(&["--release"])),
     };
     built
         .get(name)

@@ -111,7 +111,12 @@ pub fn h2load(to: SocketAddr, method: &str, framed: &std::path::Path, seconds: u
         "te: trailers",
         &format!("http://{to}{method}"),
     ]);
-    let output = said(&mut command);
+    finished(&mut command, seconds)
+}
+
+/// What h2load finished in so many seconds.
+fn finished(command: &mut Command, seconds: u32) -> Load {
+    let output = said(command);
     let number =
         |from: &str, to: &str| between(&output, from, to).and_then(|text| text.parse::<f64>().ok());
     let succeeded = between(&output, "requests: ", " succeeded")
@@ -124,6 +129,52 @@ pub fn h2load(to: SocketAddr, method: &str, framed: &std::path::Path, seconds: u
         },
         _ => panic!("{command:?}:\n{output}"),
     }
+}
+
+/// A closed loop of GET requests over HTTP/2: 4 connections, 16 streams each.
+///
+/// # Panics
+/// When h2load does not run, or a request fails.
+pub fn h2load_get(to: SocketAddr, path: &str, headers: &[(&str, &str)], seconds: u32) -> Load {
+    let mut command = pinned(CLIENT, &installed("h2load"));
+    command.args(["-c", "4", "-m", "16", "-t", "1"]);
+    command.args(["--duration", &seconds.to_string()]);
+    for (name, value) in headers {
+        command.arg("-H").arg(format!("{name}: {value}"));
+    }
+    command.arg(format!("http://{to}{path}"));
+    finished(&mut command, seconds)
+}
+
+/// HTTP/1.1 requests at `rate` a second over 20 connections, whatever the answers take; and how long these took, in
+/// microseconds, the shortest first.
+///
+/// # Panics
+/// When h2load does not run, or a request fails.
+pub fn paced(
+    to: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    rate: u32,
+    seconds: u32,
+) -> (Load, Vec<u64>) {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let log = folder.path().join("times");
+    let mut command = pinned(CLIENT, &installed("h2load"));
+    command.args(["--h1", "-c", "20", "-t", "1"]);
+    command.args(["--rps", &rate.div_ceil(20).to_string()]);
+    command.args(["--duration", &seconds.to_string()]);
+    command.arg("--log-file").arg(&log);
+    for (name, value) in headers {
+        command.arg("-H").arg(format!("{name}: {value}"));
+    }
+    command.arg(format!("http://{to}{path}"));
+    let load = finished(&mut command, seconds);
+    let log = fs::read_to_string(&log).expect("h2load writes its log");
+    let third = |line: &str| line.split('\t').nth(2)?.trim().parse::<u64>().ok();
+    let mut times: Vec<u64> = log.lines().filter_map(third).collect();
+    times.sort_unstable();
+    (load, times)
 }
 
 /// A closed loop of HTTP/1.1 requests over 50 connections.

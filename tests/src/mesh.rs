@@ -47,6 +47,7 @@ pub struct Mixer {
     pub admin: SocketAddr,
     documents: PathBuf,
     how: How,
+    arguments: Vec<String>,
     process: Process,
 }
 
@@ -58,12 +59,25 @@ impl Mixer {
 
     /// As [`Mixer::serve`], built and run as told.
     pub async fn serve_as(how: How, documents: &Documents) -> Self {
-        Self::start(how, documents.path(), ports::free(), ports::free()).await
+        let (documents, addresses) = (documents.path(), (ports::free(), ports::free()));
+        Self::start(how, documents, addresses, Vec::new()).await
     }
 
-    async fn start(how: How, documents: &Path, grpc: SocketAddr, admin: SocketAddr) -> Self {
+    /// As [`Mixer::serve`], with more arguments.
+    pub async fn serve_with(documents: &Documents, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let (documents, addresses) = (documents.path(), (ports::free(), ports::free()));
+        Self::start(How::Tested, documents, addresses, arguments).await
+    }
+
+    async fn start(
+        how: How,
+        documents: &Path,
+        (grpc, admin): (SocketAddr, SocketAddr),
+        arguments: Vec<String>,
+    ) -> Self {
         let mut command = how.command("mixer");
-        command.arg("serve").arg(documents);
+        command.arg("serve").arg(documents).args(&arguments);
         command
             .arg("--grpc")
             .arg(grpc.to_string())
@@ -75,6 +89,7 @@ impl Mixer {
             admin,
             documents: documents.to_owned(),
             how,
+            arguments,
             process,
         };
         mixer.ready().await;
@@ -89,7 +104,8 @@ impl Mixer {
     /// Ends it at once and starts another over the same documents, at the same addresses.
     pub async fn restart(&mut self) {
         self.process.kill();
-        *self = Self::start(self.how, &self.documents, self.grpc, self.admin).await;
+        let (addresses, arguments) = ((self.grpc, self.admin), self.arguments.clone());
+        *self = Self::start(self.how, &self.documents, addresses, arguments).await;
     }
 
     /// Its process.

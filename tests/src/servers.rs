@@ -1,11 +1,13 @@
 //! Real servers of others, started for one test: what `tests/servers/install` brought, on free ports, ended with the test.
 
 mod envoy;
+mod nginx;
 mod prometheus;
 mod redis;
 mod zipkin;
 
 pub use envoy::{Duties, Envoy};
+pub use nginx::Nginx;
 pub use prometheus::{Prometheus, promtool_faults};
 pub use redis::{Redis, RedisCluster, RedisWatched};
 pub use zipkin::Zipkin;

@@ -106,7 +106,7 @@ async fn a_recorder_keeps_the_bytes_of_each_head() {
 async fn envoy_passes_what_its_rules_allow_and_refuses_the_rest() {
     let service = Service::echo("echo").await;
     let plain = Envoy::start(service.addr, Duties::None, None).await;
-    let ruled = Envoy::start(service.addr, Duties::AccessControlAndLog, None).await;
+    let ruled = Envoy::start(service.addr, Duties::AccessControlAndLog("GET"), None).await;
     for (envoy, path, status) in [
         (&plain, "/other", 200),
         (&ruled, "/products/1", 200),

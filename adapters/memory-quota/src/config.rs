@@ -1,5 +1,8 @@
 //! What `config:` of a `memory-quota` holds.
 
+use std::time::Duration;
+
+use mixer_adapter::Period;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,6 +16,24 @@ pub struct Config {
     /// What a new key gets when `max_keys` is reached and no idle key can go: `share` (default): one counter per quota,
     /// shared by all new keys; `deny`: a refusal. Never an unlimited pass.
     pub full: Full,
+    /// Keeps counters over a restart. Without it they begin with nothing spent.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// Where counters are kept over a restart.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// The file; one of its own for each Mixer. A relative path begins at the directory of the document.
+    #[schemars(length(min = 1))]
+    pub file: String,
+    /// How often it is written, besides when Mixer ends. Default 30s.
+    #[serde(default = "thirty_seconds")]
+    pub every: Period,
+}
+
+fn thirty_seconds() -> Period {
+    Period(Duration::from_secs(30))
 }
 
 /// What a new key gets when there are too many.
@@ -30,6 +51,7 @@ impl Default for Config {
         Self {
             max_keys: 1_000_000,
             full: Full::Share,
+            snapshot: None,
         }
     }
 }

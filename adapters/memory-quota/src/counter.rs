@@ -25,7 +25,7 @@ const _: () = assert!(
 
 const APART: &str = "a family of counters has one algorithm";
 
-/// Which counters a family has. They are apart: what one algorithm remembers means nothing to another.
+/// Which counters a family has. They are apart: what one algorithm remembers means nothing to another. Snapshots hold the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Sliding,
@@ -36,7 +36,20 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: usize = 5;
+    pub(crate) const ALL: usize = Self::EACH.len();
+    /// By their numbers.
+    pub(crate) const EACH: [Self; 5] = [
+        Kind::Sliding,
+        Kind::Gcra,
+        Kind::Opened,
+        Kind::Calendar,
+        Kind::Held,
+    ];
+
+    /// That of a number.
+    pub(crate) fn parse(number: u8) -> Option<Self> {
+        Self::EACH.get(usize::from(number)).copied()
+    }
 
     pub(crate) fn of(algorithm: Algorithm) -> Self {
         match algorithm {
@@ -76,8 +89,12 @@ pub(crate) enum Refusal {
 
 impl Terms {
     pub(crate) fn of(ask: &Ask<'_>) -> Self {
-        let Limit { amount, window } = ask.limit;
-        let (amount, window, way) = match ask.algorithm {
+        Self::new(ask.limit, ask.algorithm)
+    }
+
+    pub(crate) fn new(limit: Limit, algorithm: Algorithm) -> Self {
+        let Limit { amount, window } = limit;
+        let (amount, window, way) = match algorithm {
             Algorithm::SlidingWindow => (amount, window, Way::Window),
             Algorithm::Concurrency { hold } => (amount, hold, Way::Window),
             Algorithm::FixedWindow { calendar: None } => (amount, window, Way::Opened),
@@ -128,6 +145,16 @@ fn at_least_one(window: Duration) -> u64 {
 }
 
 impl Counter {
+    /// Whether a family of that kind has such counters.
+    pub(crate) fn is_of(&self, kind: Kind) -> bool {
+        match self {
+            Counter::Window(_) => matches!(kind, Kind::Sliding | Kind::Held),
+            Counter::Gcra(_) => kind == Kind::Gcra,
+            Counter::Opened(_) => kind == Kind::Opened,
+            Counter::Page(_) => kind == Kind::Calendar,
+        }
+    }
+
     /// Tokens that are free.
     pub(crate) fn free(&self, terms: &Terms, now: u64) -> u64 {
         self.free_of(terms, 1, now)
@@ -140,14 +167,38 @@ impl Counter {
 
     /// Tokens that would be free if the amount were so many times as much.
     fn free_of(&self, terms: &Terms, times: u64, now: u64) -> u64 {
-        let spent = match (self, terms.way) {
-            (Counter::Gcra(bucket), Way::Gcra(rate)) => return bucket.tokens(rate, times, now),
+        if let (Counter::Gcra(bucket), Way::Gcra(rate)) = (self, terms.way) {
+            return bucket.tokens(rate, times, now);
+        }
+        let most = terms.amount.saturating_mul(times);
+        most.saturating_sub(self.spent(terms, now))
+    }
+
+    /// Tokens that count.
+    pub(crate) fn spent(&self, terms: &Terms, now: u64) -> u64 {
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.spent(rate, now),
             (Counter::Window(spent), Way::Window) => spent.within(terms.window, now),
             (Counter::Opened(opened), Way::Opened) => opened.spent(terms.window, now),
             (Counter::Page(page), Way::Page(today)) => page.spent(today, now),
             _ => unreachable!("{APART}"),
-        };
-        terms.amount.saturating_mul(times).saturating_sub(spent)
+        }
+    }
+
+    /// Nanoseconds until nothing it has spent counts any more.
+    pub(crate) fn free_in(&self, terms: &Terms, now: u64) -> u64 {
+        match (self, terms.way) {
+            (Counter::Gcra(bucket), Way::Gcra(rate)) => bucket.full_in(rate, now),
+            (Counter::Window(spent), Way::Window) => {
+                spent.forgotten_in(u64::MAX, terms.window, now)
+            }
+            (Counter::Opened(opened), Way::Opened) => opened.ends_in(terms.window, now),
+            (Counter::Page(page), Way::Page(today)) if page.spent(today, now) > 0 => {
+                page.ends_in(today, now)
+            }
+            (Counter::Page(_), Way::Page(_)) => 0,
+            _ => unreachable!("{APART}"),
+        }
     }
 
     /// Whether `tokens` could be taken.

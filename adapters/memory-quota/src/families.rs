@@ -36,12 +36,33 @@ struct Known {
 impl Families {
     /// The family that counts for `ask`, which is told of the ask's window.
     pub(crate) fn of(&self, ask: &Ask<'_>, terms: &Terms) -> Arc<Family> {
-        let kind = Kind::of(ask.algorithm) as usize;
-        let known = self.0.load().by_name[kind].get(ask.quota).cloned();
-        let family = known.unwrap_or_else(|| self.add(ask));
+        let kind = Kind::of(ask.algorithm);
+        let known = self.find(ask.quota, kind);
+        let family = known.unwrap_or_else(|| self.add(ask.quota, kind));
         if family.longest.load(Ordering::Relaxed) < terms.window() {
             family.longest.fetch_max(terms.window(), Ordering::Relaxed);
         }
+        family
+    }
+
+    /// The family of that quota and kind, if it ever counted.
+    pub(crate) fn find(&self, quota: &str, kind: Kind) -> Option<Arc<Family>> {
+        self.0.load().by_name[kind as usize].get(quota).cloned()
+    }
+
+    /// All of them: kind, quota, and what is held once.
+    pub(crate) fn all(&self) -> Vec<(Kind, Box<str>, Arc<Family>)> {
+        let known = self.0.load();
+        let kinds = Kind::EACH.iter().zip(&known.by_name);
+        let each = kinds.flat_map(|(kind, named)| named.iter().map(move |it| (*kind, it)));
+        each.map(|(kind, (name, family))| (kind, name.clone(), family.clone()))
+            .collect()
+    }
+
+    /// The family of that quota and kind, whose spending is remembered at least so long.
+    pub(crate) fn adopt(&self, kind: Kind, quota: &str, longest: u64) -> Arc<Family> {
+        let family = self.add(quota, kind);
+        family.longest.fetch_max(longest, Ordering::Relaxed);
         family
     }
 
@@ -50,12 +71,12 @@ impl Families {
         Snapshot(self.0.load())
     }
 
-    fn add(&self, ask: &Ask<'_>) -> Arc<Family> {
-        let kind = Kind::of(ask.algorithm) as usize;
+    fn add(&self, quota: &str, kind: Kind) -> Arc<Family> {
+        let kind = kind as usize;
         let mut added = None;
         self.0.rcu(|known| {
             let mut known = Known::clone(known);
-            if let Some(there) = known.by_name[kind].get(ask.quota) {
+            if let Some(there) = known.by_name[kind].get(quota) {
                 added = Some(there.clone());
                 return known;
             }
@@ -66,7 +87,7 @@ impl Families {
                 longest: AtomicU64::new(0),
             });
             known.all.push(family.clone());
-            known.by_name[kind].insert(ask.quota.into(), family.clone());
+            known.by_name[kind].insert(quota.into(), family.clone());
             added = Some(family);
             known
         });

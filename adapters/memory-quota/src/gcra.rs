@@ -43,6 +43,16 @@ impl Bucket {
         per_token: 1,
     };
 
+    /// When it will be full, and the rate that was computed with.
+    pub(crate) fn parts(&self) -> [u64; 2] {
+        [self.full_at, self.per_token]
+    }
+
+    /// Of such parts; none has no rate.
+    pub(crate) fn of([full_at, per_token]: [u64; 2]) -> Option<Self> {
+        (per_token > 0).then_some(Self { full_at, per_token })
+    }
+
     /// Nanoseconds until it is full at `rate`.
     fn missing(&self, rate: Rate, now: u64) -> u64 {
         let missing = u128::from(self.full_at.saturating_sub(now));
@@ -52,6 +62,16 @@ impl Bucket {
             (missing * u128::from(rate.per_token)).div_ceil(u128::from(self.per_token))
         };
         u64::try_from(missing).unwrap_or(u64::MAX)
+    }
+
+    /// Tokens that are missing; one that is coming back is.
+    pub(crate) fn spent(&self, rate: Rate, now: u64) -> u64 {
+        self.missing(rate, now).div_ceil(rate.per_token)
+    }
+
+    /// Nanoseconds until none is missing.
+    pub(crate) fn full_in(&self, rate: Rate, now: u64) -> u64 {
+        self.missing(rate, now)
     }
 
     /// Whole tokens in it, if it were so many times as large.

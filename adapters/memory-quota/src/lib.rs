@@ -10,20 +10,25 @@ mod dedup;
 mod families;
 mod fixed;
 mod gcra;
+mod saved;
 mod shard;
+mod snapshot;
 mod store;
 mod window;
 
-pub use config::{Config, Full};
+pub use config::{Config, Full, Snapshot};
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mixer_adapter::{
-    Adapter, Ask, Env, Expose, Exposition, Grant, Handler, Inputs, Invalid, Quota, Unavailable,
+    Adapter, Ask, Env, Expose, Exposition, Family, Forgotten, Grant, Handler, Inputs, Invalid,
+    Listed, Period, Quota, Unavailable, Which,
 };
 use mixer_runtime::Clock;
 
+use crate::snapshot::{Outcomes, Place};
 use crate::store::{Bounds, Store};
 
 /// The adapter `memory-quota`.
@@ -43,8 +48,11 @@ impl Adapter for MemoryQuota {
         if config.max_keys == 0 {
             return Err(Invalid::one("max_keys", "must be at least 1"));
         }
+        let place = config.snapshot.map(|snapshot| place(snapshot, env));
+        let place = place.transpose()?;
         let counters = Arc::new(Counters {
             store: env.keep(Store::new),
+            snapshots: place.is_some().then(|| env.keep(Outcomes::default)),
             bounds: Bounds {
                 keys: config.max_keys,
                 full: config.full,
@@ -52,30 +60,60 @@ impl Adapter for MemoryQuota {
             clock: env.clock.clone(),
             name: env.name.clone(),
         });
-        let swept = counters.clone();
+        let (swept, kept) = (counters.clone(), counters.clone());
         Ok(Handler::new()
             .with_quota(counters.clone())
+            .with_counters(counters.clone())
             .with_expose(counters)
             .on_start(move |env| {
+                kept.restore_and_keep(place, env);
                 let clock = env.clock.clone();
                 env.tasks
                     .spawn_until_stop("memory-quota sweep", async move {
                         let (every, parts) = SWEEP;
                         for part in (0..parts).cycle() {
                             clock.sleep(every).await;
-                            swept.store.sweep(part, parts, clock.now());
+                            swept.store.sweep(part, parts, &clock);
                         }
                     });
             }))
     }
 }
 
+/// Where snapshots go; the file is not touched.
+fn place(snapshot: Snapshot, env: &Env) -> Result<Place, Invalid> {
+    if snapshot.file.is_empty() {
+        return Err(Invalid::one("snapshot.file", "names no file"));
+    }
+    let Period(every) = snapshot.every;
+    if every < Duration::from_secs(1) {
+        return Err(Invalid::one("snapshot.every", "must be at least 1s"));
+    }
+    let file = env.directory.join(snapshot.file);
+    Ok(Place { file, every })
+}
+
 #[derive(Debug)]
 struct Counters {
     store: Arc<Store>,
+    snapshots: Option<Arc<Outcomes>>,
     bounds: Bounds,
     clock: Clock,
     name: Arc<str>,
+}
+
+impl Counters {
+    /// Before anybody asks: what was counted before the restart, if this is one.
+    fn restore_and_keep(&self, place: Option<Place>, env: &Env) {
+        let is_new = !self.store.started.swap(true, Ordering::Relaxed);
+        let (Some(place), Some(outcomes)) = (place, &self.snapshots) else {
+            return;
+        };
+        if is_new {
+            place.restore(&self.store, self.bounds.keys, outcomes, env);
+        }
+        place.keep(self.store.clone(), outcomes.clone(), env);
+    }
 }
 
 impl Quota for Counters {
@@ -83,6 +121,27 @@ impl Quota for Counters {
         Ok(self
             .store
             .allocate(asks, dedup_id, self.bounds, &self.clock))
+    }
+}
+
+impl mixer_adapter::Counters for Counters {
+    async fn list(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        most: usize,
+        from: &str,
+    ) -> Result<Listed, Unavailable> {
+        self.store.list(family, which, most, from, &self.clock)
+    }
+
+    async fn forget(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        from: &str,
+    ) -> Result<Forgotten, Unavailable> {
+        self.store.forget(family, which, from)
     }
 }
 
@@ -101,6 +160,9 @@ impl Expose for Counters {
             &labels,
             self.store.overflows() as f64,
         );
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.expose(page, &self.name);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! the table and its key one small allocation.
 
 use hashbrown::HashTable;
+use mixer_adapter::CounterKey;
 use mixer_runtime::Instant;
 use sha2::{Digest, Sha256};
 
@@ -67,6 +68,28 @@ impl Shard {
         self.entries
             .insert_unique(hash, entry, |entry| rehash(&entry.key));
         gone
+    }
+
+    /// All of it: encoded keys and their counters.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Counter)> {
+        self.entries
+            .iter()
+            .map(|entry| (&*entry.key, &entry.counter))
+    }
+
+    /// Removes the counter of a key; whether there was one.
+    pub(crate) fn remove(&mut self, hash: u64, key: &Key) -> bool {
+        let found = self
+            .entries
+            .find_entry(hash, |entry| *entry.key == *key.encoded());
+        found.map(|entry| entry.remove()).is_ok()
+    }
+
+    /// Removes the counters whose encoded keys are meant; how many went.
+    pub(crate) fn remove_all(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !is_meant(&entry.key));
+        before - self.entries.len()
     }
 
     /// Looks for idle keys because there is no room, unless that was done within the last second; how many went.
@@ -149,6 +172,54 @@ impl Key {
         &self.bytes[..usize::from(self.length)]
     }
 
+    /// An encoded key that may be anything.
+    pub(crate) fn parse(encoded: &[u8]) -> Option<Self> {
+        let mut rest = encoded.get(4..).filter(|_| encoded.len() <= LONG)?;
+        let is_digest = rest.first() == Some(&u8::MAX) && rest.len() == 1 + 32;
+        while let Some((&length, after)) = rest.split_first().filter(|_| !is_digest) {
+            let (value, after) = after.split_at_checked(length.into())?;
+            std::str::from_utf8(value).ok()?;
+            rest = after;
+        }
+        let mut key = Self {
+            bytes: [0; LONG],
+            length: 0,
+        };
+        key.push(encoded);
+        Some(key)
+    }
+
+    /// The same key of another family.
+    pub(crate) fn of(mut self, family: u32) -> Self {
+        self.bytes[..4].copy_from_slice(&family.to_le_bytes());
+        self
+    }
+
+    /// What an encoded key says of itself.
+    pub(crate) fn read(encoded: &[u8]) -> CounterKey {
+        let mut rest = &encoded[4..];
+        if let Some((&u8::MAX, digest)) = rest.split_first() {
+            let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+            return CounterKey::Digest(hex.collect());
+        }
+        let mut values = Vec::new();
+        while let Some((&length, after)) = rest.split_first() {
+            let (value, after) = after.split_at(length.into());
+            values.push(String::from_utf8_lossy(value).into_owned());
+            rest = after;
+        }
+        CounterKey::Values(values)
+    }
+
+    /// Whether an encoded key's first value begins so. Of a digest nobody can tell: it begins with nothing.
+    pub(crate) fn begins(encoded: &[u8], prefix: &str) -> bool {
+        let first = match encoded.get(4) {
+            None | Some(&u8::MAX) => &[],
+            Some(&length) => &encoded[5..5 + usize::from(length)],
+        };
+        first.starts_with(prefix.as_bytes())
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let at = usize::from(self.length);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
@@ -162,7 +233,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-fn family_of(encoded: &[u8]) -> u32 {
+pub(crate) fn family_of(encoded: &[u8]) -> u32 {
     let number = encoded
         .first_chunk()
         .expect("an encoded key begins with its family");

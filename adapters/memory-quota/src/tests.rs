@@ -43,6 +43,9 @@ async fn spend(handler: &Handler, key: &str, cost: i64) -> Grant {
 async fn it_conforms() {
     conformance::run::<MemoryQuota>(&Example::new(json!({}))).await;
     conformance::run::<MemoryQuota>(&Example::new(json!({"max_keys": 1000, "full": "deny"}))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Example::new(json!({"snapshot": {"file": "counters", "every": "1s"}}));
+    conformance::run::<MemoryQuota>(&kept.directory(directory.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -36,7 +36,16 @@ pub(crate) enum Spent {
 impl Spent {
     pub(crate) const NOTHING: Self = Spent::One(Slot { at: 0, tokens: 0 });
 
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
+    /// Of such slots, unless they are more than a key ever has.
+    pub(crate) fn of(slots: Vec<Slot>) -> Option<Self> {
+        match *slots {
+            [] => Some(Spent::NOTHING),
+            [one] => Some(Spent::One(one)),
+            _ => (slots.len() <= MAX_SLOTS).then(|| Spent::Many(Box::new(slots.into()))),
+        }
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
         let (one, many) = match self {
             Spent::One(slot) => (Some(slot), None),
             Spent::Many(slots) => (None, Some(slots.iter())),
@@ -55,7 +64,7 @@ impl Spent {
         !self.slots().any(|slot| is_live(slot, window, now))
     }
 
-    /// Nanoseconds from `now` until at least `needed` tokens are forgotten; there must be as many.
+    /// Nanoseconds from `now` until at least `needed` tokens are forgotten, or all if there are fewer.
     pub(crate) fn forgotten_in(&self, needed: u64, window: u64, now: u64) -> u64 {
         let mut forgotten = 0u64;
         let mut wait = 0;

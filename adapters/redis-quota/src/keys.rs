@@ -9,7 +9,7 @@
 
 use std::fmt::Write;
 
-use mixer_adapter::Ask;
+use mixer_adapter::{Ask, CounterKey};
 use sha2::{Digest, Sha256};
 
 /// The longest name of a counter that is written out.
@@ -26,12 +26,7 @@ pub(crate) struct Naming {
 impl Naming {
     /// The group of an ask's counter: its quota's policy, which is what stands before the first `/` of a quota's id.
     pub(crate) fn group(&self, ask: &Ask<'_>) -> String {
-        let policy = ask.quota.split('/').next().unwrap_or_default();
-        let mut group = shortened(escaped(policy));
-        // An empty group would be none: a Cluster then looks at the whole key.
-        if group.is_empty() {
-            group.push('%');
-        }
+        let mut group = policy(ask.quota);
         if self.spread > 1 {
             let digest = Sha256::digest(ask.key.join("\0"));
             let number = digest[..8]
@@ -40,6 +35,16 @@ impl Naming {
             let _ = write!(group, "#{}", number % self.spread);
         }
         group
+    }
+
+    /// All groups that counters of a quota are in.
+    pub(crate) fn groups(&self, quota: &str) -> Vec<String> {
+        let policy = policy(quota);
+        if self.spread <= 1 {
+            return vec![policy];
+        }
+        let numbers = 0..self.spread;
+        numbers.map(|number| format!("{policy}#{number}")).collect()
     }
 
     /// The key of an ask's counter.
@@ -74,7 +79,48 @@ impl Naming {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// What a group is called that is not spread.
+fn policy(quota: &str) -> String {
+    let policy = quota.split('/').next().unwrap_or_default();
+    let group = shortened(escaped(policy));
+    // An empty group would be none: a Cluster then looks at the whole key.
+    if group.is_empty() {
+        return "%".to_owned();
+    }
+    group
+}
+
+/// The key that the rest of a name, behind the algorithm, says; it must be written out.
+pub(crate) fn key_of(rest: &str) -> Option<CounterKey> {
+    let parts = rest.split('|').skip(1).map(unescaped);
+    Some(CounterKey::Values(parts.collect::<Option<_>>()?))
+}
+
+/// What [`escaped`] was given; `None` for what it never gives.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend(parts.next()?.bytes());
+    for part in parts {
+        let (escape, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(escape, 16).ok()?);
+        bytes.extend(rest.bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The pattern that matches a text and nothing else.
+pub(crate) fn pattern(text: &str) -> String {
+    text.chars().fold(String::new(), |mut pattern, character| {
+        if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+        pattern
+    })
+}
+
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '%' | '|' | '{' | '}' | '#') || character.is_control() {

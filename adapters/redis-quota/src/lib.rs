@@ -17,7 +17,8 @@ pub use config::{Cluster, Config, Sentinel, Tls};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mixer_adapter::{
-    Adapter, Ask, Env, Expose, Exposition, Grant, Handler, Inputs, Invalid, Quota, Unavailable,
+    Adapter, Ask, Env, Expose, Exposition, Family, Forgotten, Grant, Handler, Inputs, Invalid,
+    Listed, Quota, Unavailable, Which,
 };
 
 use crate::keys::Naming;
@@ -65,6 +66,7 @@ impl Adapter for RedisQuota {
         });
         Ok(Handler::new()
             .with_quota(counters.clone())
+            .with_counters(counters.clone())
             .with_expose(counters)
             .on_start(move |env| {
                 link.start(env);
@@ -83,6 +85,27 @@ struct Counters {
 impl Quota for Counters {
     async fn allocate(&self, asks: &[Ask<'_>], dedup_id: &str) -> Result<Vec<Grant>, Unavailable> {
         self.store.allocate(asks, dedup_id).await
+    }
+}
+
+impl mixer_adapter::Counters for Counters {
+    async fn list(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        most: usize,
+        from: &str,
+    ) -> Result<Listed, Unavailable> {
+        self.store.list(family, which, most, from).await
+    }
+
+    async fn forget(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        from: &str,
+    ) -> Result<Forgotten, Unavailable> {
+        self.store.forget(family, which, from).await
     }
 }
 

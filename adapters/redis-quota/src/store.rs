@@ -5,13 +5,14 @@
 //! before is given back, and those after it are only asked what they have.
 
 mod call;
+mod counters;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::{Ask, Grant, Outcome, Over, Unavailable};
 
-use self::call::{Call, Script};
+use self::call::{Call, Scripts};
 use crate::keys::Naming;
 use crate::link::Link;
 
@@ -21,7 +22,7 @@ pub(crate) struct Store {
     link: Arc<Link>,
     naming: Naming,
     timeout: Duration,
-    script: Script,
+    scripts: Scripts,
 }
 
 /// The asks of a request whose counters are together, by their positions in it.
@@ -37,7 +38,7 @@ impl Store {
             link,
             naming,
             timeout,
-            script: Script::new(),
+            scripts: Scripts::new(),
         }
     }
 

@@ -5,9 +5,11 @@
 //! for its size. Each of these errs on the side of the limit; what is counted up to twice an amount, and a time
 //! to come, are still exact.
 
+mod reading;
+
 use std::time::Duration;
 
-use mixer_adapter::{Algorithm, Ask, Over};
+use mixer_adapter::{Algorithm, Ask, Limit, Over};
 
 /// 2^51: the largest number that is handed to the script.
 pub(crate) const MOST: u64 = 1 << 51;
@@ -48,6 +50,20 @@ pub(crate) enum Way {
 }
 
 impl Terms {
+    /// Of that limit, with nothing asked of it.
+    pub(crate) fn new(limit: Limit, algorithm: Algorithm) -> Self {
+        Self::of(&Ask {
+            quota: "",
+            key: &[],
+            cost: 0,
+            limit,
+            algorithm,
+            extra: 0,
+            over: Over::Refuse,
+            age: Duration::ZERO,
+        })
+    }
+
     pub(crate) fn of(ask: &Ask<'_>) -> Self {
         let (mut amount, mut window) = (ask.limit.amount.min(MOST), ask.limit.window);
         let way = match ask.algorithm {
@@ -92,6 +108,20 @@ impl Terms {
             Way::Bucket { .. } => 'g',
             Way::Calendar { .. } => 'c',
         }
+    }
+
+    /// As the plain script takes it, if it can: cost, amount, window, ticks per token and per microsecond.
+    pub(crate) fn plain(&self) -> Option<[f64; 5]> {
+        if self.cost <= 0 || self.extra > 0 || self.over != Over::Refuse {
+            return None;
+        }
+        let (per, scale) = match self.way {
+            Way::Sliding | Way::Held => (0, 0),
+            Way::Bucket { per, scale } => (per, scale),
+            Way::Opened | Way::Calendar { .. } => return None,
+        };
+        let (amount, window) = (self.amount as f64, self.window as f64);
+        Some([self.cost as f64, amount, window, per as f64, scale as f64])
     }
 
     /// As the script takes it: which counter, algorithm, cost, extra, over, age, amount, window, and two that only a bucket
@@ -143,8 +173,6 @@ fn clamped(number: u128) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use mixer_adapter::Limit;
-
     use super::*;
 
     fn terms(amount: u64, window: Duration, algorithm: Algorithm, cost: i64) -> Terms {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::{
-    Answer, Ask, Batch, Env, Exposition, Grant, Instance, Invalid, MetricDefinition, Unavailable,
+    Answer, Ask, Batch, Counters, Env, Exposition, Family, Forgotten, Grant, Instance, Invalid,
+    Listed, MetricDefinition, Unavailable, Which,
 };
 
 /// Answers match or no match.
@@ -54,6 +55,7 @@ type Start = Box<dyn FnOnce(&Env) + Send + Sync>;
 pub struct Handler {
     check: Option<Arc<dyn ErasedCheck>>,
     quota: Option<Arc<dyn ErasedQuota>>,
+    counters: Option<Arc<dyn ErasedCounters>>,
     report: Option<Arc<dyn ErasedReport>>,
     expose: Option<Arc<dyn Expose>>,
     version: Option<watch::Receiver<u64>>,
@@ -75,6 +77,12 @@ impl Handler {
     /// Counts.
     pub fn with_quota(mut self, quota: Arc<impl Quota>) -> Self {
         self.quota = Some(quota);
+        self
+    }
+
+    /// Shows its counters, and forgets them.
+    pub fn with_counters(mut self, counters: Arc<impl Counters>) -> Self {
+        self.counters = Some(counters);
         self
     }
 
@@ -111,6 +119,11 @@ impl Handler {
     /// Whether it counts.
     pub fn can_quota(&self) -> bool {
         self.quota.is_some()
+    }
+
+    /// Whether its counters can be shown and forgotten.
+    pub fn can_show_counters(&self) -> bool {
+        self.counters.is_some()
     }
 
     /// Whether it can be told what happened.
@@ -160,6 +173,33 @@ impl Handler {
         }
     }
 
+    /// See [`Counters::list`].
+    pub async fn counters(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        most: usize,
+        from: &str,
+    ) -> Result<Listed, Unavailable> {
+        match &self.counters {
+            Some(counters) => counters.list(family, which, most, from).await,
+            None => Err(missing("show its counters")),
+        }
+    }
+
+    /// See [`Counters::forget`].
+    pub async fn forget(
+        &self,
+        family: &Family<'_>,
+        which: Which<'_>,
+        from: &str,
+    ) -> Result<Forgotten, Unavailable> {
+        match &self.counters {
+            Some(counters) => counters.forget(family, which, from).await,
+            None => Err(missing("forget what it counted")),
+        }
+    }
+
     /// See [`Report::declare`].
     pub fn declare(&self, metrics: &[MetricDefinition]) -> Result<(), Invalid> {
         match &self.report {
@@ -192,6 +232,7 @@ impl std::fmt::Debug for Handler {
         f.debug_struct("Handler")
             .field("check", &self.can_check())
             .field("quota", &self.can_quota())
+            .field("counters", &self.can_show_counters())
             .field("report", &self.can_report())
             .finish_non_exhaustive()
     }
@@ -229,6 +270,43 @@ impl<T: Quota> ErasedQuota for T {
         dedup_id: &'a str,
     ) -> Later<'a, Result<Vec<Grant>, Unavailable>> {
         Box::pin(Quota::allocate(self, asks, dedup_id))
+    }
+}
+
+trait ErasedCounters: Send + Sync {
+    fn list<'a>(
+        &'a self,
+        family: &'a Family<'_>,
+        which: Which<'a>,
+        most: usize,
+        from: &'a str,
+    ) -> Later<'a, Result<Listed, Unavailable>>;
+    fn forget<'a>(
+        &'a self,
+        family: &'a Family<'_>,
+        which: Which<'a>,
+        from: &'a str,
+    ) -> Later<'a, Result<Forgotten, Unavailable>>;
+}
+
+impl<T: Counters> ErasedCounters for T {
+    fn list<'a>(
+        &'a self,
+        family: &'a Family<'_>,
+        which: Which<'a>,
+        most: usize,
+        from: &'a str,
+    ) -> Later<'a, Result<Listed, Unavailable>> {
+        Box::pin(Counters::list(self, family, which, most, from))
+    }
+
+    fn forget<'a>(
+        &'a self,
+        family: &'a Family<'_>,
+        which: Which<'a>,
+        from: &'a str,
+    ) -> Later<'a, Result<Forgotten, Unavailable>> {
+        Box::pin(Counters::forget(self, family, which, from))
     }
 }
 

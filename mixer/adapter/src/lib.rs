@@ -6,6 +6,7 @@
 
 pub mod buffer;
 pub mod conformance;
+mod counters;
 mod env;
 pub mod exposition;
 mod handler;
@@ -15,6 +16,9 @@ mod registry;
 mod settings;
 mod types;
 
+pub use counters::{
+    Counted, CounterKey, Counters, Family, Forgotten, Listed, MOST_COUNTERS, Which,
+};
 pub use env::{Env, Keep};
 pub use exposition::{Exposition, FamilyKind, Format};
 pub use handler::{Check, Expose, Handler, Quota, Report};

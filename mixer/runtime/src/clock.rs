@@ -70,7 +70,11 @@ impl Clock {
 
     /// A clock that stands still until it is moved, and what moves it. It starts at 2026-01-01T00:00:00Z.
     pub fn manual() -> (Self, ManualClock) {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        Self::manual_from(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+    }
+
+    /// The same, made at that time of day: another process's, such as one after a restart.
+    pub fn manual_from(start: SystemTime) -> (Self, ManualClock) {
         let manual = Arc::new(Manual {
             elapsed: Mutex::new(Duration::ZERO),
             start,

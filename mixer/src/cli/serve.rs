@@ -28,6 +28,12 @@ pub(crate) struct Args {
     /// Where metrics, health and the documents in force are shown.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     admin: SocketAddr,
+    /// The file of the token that changes of counters take (`mixer quota reset`, `grant`); none are taken without.
+    #[arg(long, value_name = "FILE", env = "MIXER_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Leave `mixer_quota_remaining`, which names keys of quotas, out of the metrics.
+    #[arg(long)]
+    hide_quota_keys: bool,
     /// Let other machines ask in plaintext, with nothing to prove who they are.
     #[arg(long)]
     insecure: bool,
@@ -61,6 +67,8 @@ async fn serve(args: Args) -> ExitCode {
     let config = Config {
         grpc: args.grpc,
         admin: args.admin,
+        admin_token: args.admin_token_file,
+        quota_keys: !args.hide_quota_keys,
         insecure: args.insecure,
         ..Config::new(args.paths)
     };

@@ -66,8 +66,8 @@ impl<'a> Deciding<'a> {
         let mut key = Vec::with_capacity(quota.key.len());
         for expression in &quota.key {
             match (expression.evaluate(&mut self.evaluation), quota.absent) {
-                (Ok(value), _) => key.push(escaped(value.to_text())),
-                (Err(error), Absent::Share) if error.is_absence() => key.push(ABSENT.to_owned()),
+                (Ok(value), _) => key.push(key_part(Some(value.to_text()))),
+                (Err(error), Absent::Share) if error.is_absence() => key.push(key_part(None)),
                 (Err(error), Absent::Skip) if error.is_absence() => return Ok(None),
                 // What is there but cannot be read (a name given twice) is not absent: nobody picks a counter that way.
                 (Err(error), _) => return Err(undetermined(&error)),
@@ -136,6 +136,20 @@ impl<'a> Deciding<'a> {
 
 pub(super) fn undetermined(error: &dyn Display) -> String {
     format!("cannot decide: {error}")
+}
+
+/// The text in a counter's key that stands for a value, or for its absence.
+pub(super) fn key_part(value: Option<String>) -> String {
+    value.map_or_else(|| ABSENT.to_owned(), escaped)
+}
+
+/// The value that such a text stands for, or its absence.
+pub(super) fn key_value(part: &str) -> Option<&str> {
+    match part.strip_prefix(ABSENT) {
+        Some("") => None,
+        Some(escaped) => Some(escaped),
+        None => Some(part),
+    }
 }
 
 fn escaped(text: String) -> String {

@@ -13,9 +13,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use mixer_adapter::{Answer, Ask, Batch, Env, Grant, Handler, Instance, Outcome, Unavailable};
+use mixer_adapter::{
+    Answer, Ask, Batch, Env, Exposition, Grant, Handler, Instance, Outcome, Unavailable,
+};
+use mixer_runtime::Instant;
 
 use super::breaker::{Breaker, PAUSE};
+use crate::latency::Latency;
 
 /// Calls that one adapter may have in flight.
 pub(super) const CONCURRENT: usize = 256;
@@ -45,6 +49,8 @@ struct Counters {
     panicked: AtomicU64,
     breaker_open: AtomicU64,
     bulkhead_full: AtomicU64,
+    /// Of calls to count that were answered.
+    allocations: Latency,
 }
 
 /// A reading of [`Counters`].
@@ -120,6 +126,14 @@ impl Installed {
         }
     }
 
+    /// Writes how long it takes to count.
+    pub(crate) fn expose_latency(&self, page: &mut Exposition) {
+        let help = "Time of calls to stores that were answered";
+        let labels = [("adapter", &**self.name())];
+        let name = "mixer_quota_store_seconds";
+        self.counters.allocations.expose(page, name, help, &labels);
+    }
+
     /// Begins its background work; once, when its set comes into force.
     pub(crate) fn start(&mut self) {
         self.handler.start(&self.env);
@@ -145,7 +159,9 @@ impl Installed {
         instance: &Instance<'_>,
         within: Duration,
     ) -> Result<Answer, NotAsked> {
-        let answer = self.guarded(within, self.handler.check(instance)).await?;
+        let answer = self
+            .guarded(self.env.clock.now(), within, self.handler.check(instance))
+            .await?;
         if answer.matched {
             count(&self.counters.matched);
         }
@@ -159,9 +175,11 @@ impl Installed {
         dedup_id: &str,
         within: Duration,
     ) -> Result<Vec<Grant>, NotAsked> {
-        let grants = self
-            .guarded(within, self.handler.allocate(asks, dedup_id))
-            .await?;
+        let begun = self.env.clock.now();
+        let call = self.handler.allocate(asks, dedup_id);
+        let grants = self.guarded(begun, within, call).await?;
+        let took = self.env.clock.now().since(begun);
+        self.counters.allocations.observe(took);
         if grants.len() != asks.len() {
             return Err(NotAsked {
                 reason: "it answered another number of asks".into(),
@@ -177,7 +195,8 @@ impl Installed {
 
     /// Tells it what happened. Not on the way of any request: `within` may be long.
     pub async fn report(&self, batch: Batch<'_>, within: Duration) -> Result<(), Unavailable> {
-        let told = self.guarded(within, self.handler.report(batch)).await;
+        let now = self.env.clock.now();
+        let told = self.guarded(now, within, self.handler.report(batch)).await;
         told.map_err(|NotAsked { reason, .. }| Unavailable {
             reason,
             retry: true,
@@ -186,11 +205,12 @@ impl Installed {
 
     async fn guarded<T>(
         &self,
+        now: Instant,
         within: Duration,
         call: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, NotAsked> {
         let clock = &self.env.clock;
-        if let Err(wait) = self.breaker.admit(clock.now()) {
+        if let Err(wait) = self.breaker.admit(now) {
             count(&self.counters.breaker_open);
             return Err(NotAsked {
                 reason: "it failed too often and is left alone".into(),

@@ -118,7 +118,8 @@ impl Dispatcher {
         self.limited(&charges, &taken, hits.what == What::Ask)
     }
 
-    fn charges_of(
+    /// What the quotas of `applicable` charge for what `bag` says.
+    pub(super) fn charges_of(
         &self,
         applicable: &Applicable,
         bag: &AttributeBag<'_>,

@@ -4,6 +4,7 @@
 //! was taken is given back. A store that cannot be asked is not a refusal: each quota's `on_error` says what it means. Shadow
 //! quotas are counted alone and last, so that they refuse nothing, and only for requests that pass.
 
+mod counters;
 mod reserve;
 mod spend;
 
@@ -12,7 +13,9 @@ use std::time::Duration;
 use mixer_attributes::AttributeBag;
 use mixer_documents::{Mode, QuotaOnError};
 
+pub(crate) use self::counters::CountersOf;
 pub use self::reserve::RESERVED_FOR;
+pub(super) use self::spend::ask_of;
 use self::spend::{Moment, Spending, Want};
 use super::decision::{Charge, Decision, Verdict};
 use super::outcome::denial;
@@ -188,6 +191,7 @@ impl Dispatcher {
             reservation: None,
             per_second,
             shadow: charge.shadow,
+            tally: Some(self.snapshot.tally(charge.place)),
         }
     }
 
@@ -218,6 +222,7 @@ impl Dispatcher {
                 reservation: None,
                 per_second: ask.lease.then_some(ask.per_second),
                 shadow: quota.mode == Mode::Shadow || policy.mode == Mode::Shadow,
+                tally: Some(self.snapshot.tally(place)),
             };
             let want = Want {
                 reservation: ask

@@ -3,7 +3,7 @@
 mod asking;
 mod counting;
 mod explained;
-mod fixture;
+pub(super) mod fixture;
 mod holding;
 mod quotas;
 mod random;

@@ -1,4 +1,4 @@
-//! The admin listener: metrics, health, what is in force. It only answers GET and changes nothing.
+//! The admin listener: metrics, health, what is in force, and the counters of quotas. Only the last can be changed here.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,13 +9,17 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mixer_adapter::{Exposition, Format};
-use mixer_runtime::Drain;
+use mixer_runtime::{Clock, Drain};
 
 use super::metrics::{Metrics, expose_adapters};
 use super::watch::Subscribers;
+use crate::dispatch::tally;
 use crate::live::{Live, explained};
 
 mod dump;
+pub(crate) mod guard;
+mod problem;
+mod quotas;
 
 /// What the pages show.
 #[derive(Clone, Debug)]
@@ -24,6 +28,10 @@ pub(crate) struct Admin {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
+    pub(crate) guard: guard::Guard,
+    pub(crate) clock: Clock,
+    /// Whether metrics name the busiest keys of quotas.
+    pub(crate) quota_keys: bool,
 }
 
 /// The pages.
@@ -34,6 +42,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/healthz/live", get(async || "ok\n"))
         .route("/healthz/ready", get(ready))
         .route("/config_dump", get(config_dump))
+        .merge(quotas::routes())
         .with_state(admin)
 }
 
@@ -52,7 +61,11 @@ async fn classic(State(admin): State<Admin>) -> Response {
 fn page(admin: &Admin, format: Format) -> Response {
     let mut page = Exposition::new(format);
     admin.metrics.expose(&mut page);
-    expose_adapters(admin.live.current().snapshot(), &mut page);
+    let current = admin.live.current();
+    let snapshot = current.snapshot();
+    expose_adapters(snapshot, &mut page);
+    let now = admin.clock.now();
+    tally::expose(snapshot.tallies(), admin.quota_keys, now, &mut page);
     (
         [(header::CONTENT_TYPE, format.content_type())],
         page.finish(),

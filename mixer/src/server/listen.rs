@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_service_server::RateLimitQuotaServiceServer;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
 use http::Request;
 use hyper::body::Incoming;
@@ -39,8 +40,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// The rest after an accept that failed, above all for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// How paths of the rate limit service begin.
+/// How paths of the rate limit services begin.
 const RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/";
+const RATE_LIMIT_QUOTA: &str = "/envoy.service.rate_limit_quota.v3.RateLimitQuotaService/";
 
 /// Accepts until `drain` begins. Connections hold guards of it: its end waits for calls that are being answered.
 pub(crate) fn serve(
@@ -51,6 +53,9 @@ pub(crate) fn serve(
     tasks: &Tasks,
 ) {
     let grpc = Services {
+        rate_limit_quota: RateLimitQuotaServiceServer::from_arc(service.clone())
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE),
         rate_limit: RateLimitServiceServer::from_arc(service.clone())
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE),
@@ -93,6 +98,7 @@ pub(crate) fn serve(
 struct Services {
     mixer: MixerServer<Service>,
     rate_limit: RateLimitServiceServer<Service>,
+    rate_limit_quota: RateLimitQuotaServiceServer<Service>,
 }
 
 impl tower::Service<Request<Incoming>> for Services {
@@ -100,7 +106,7 @@ impl tower::Service<Request<Incoming>> for Services {
     type Error = std::convert::Infallible;
     type Future = <MixerServer<Service> as tower::Service<Request<Incoming>>>::Future;
 
-    /// Both are ready at any time.
+    /// All are ready at any time.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -108,6 +114,8 @@ impl tower::Service<Request<Incoming>> for Services {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         if request.uri().path().starts_with(RATE_LIMIT) {
             self.rate_limit.call(request)
+        } else if request.uri().path().starts_with(RATE_LIMIT_QUOTA) {
+            self.rate_limit_quota.call(request)
         } else {
             self.mixer.call(request)
         }

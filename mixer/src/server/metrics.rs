@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use mixer_adapter::exposition::rendered;
@@ -14,8 +14,10 @@ use mixer_adapter::{Exposition, FamilyKind};
 
 use super::process;
 use super::rate_limit::Counts;
+use super::rate_limit_quota;
 use super::trials::Outcomes;
 use crate::dispatch::{Because, Verdict};
+use crate::latency::Latency;
 use crate::snapshot::Snapshot;
 
 /// The questions Mixer answers.
@@ -27,6 +29,7 @@ pub enum Method {
     Report,
     Watch,
     RateLimit,
+    RateLimitQuota,
 }
 
 /// Why a question got no answer.
@@ -38,16 +41,6 @@ pub enum Failure {
     Malformed,
     /// Answering it panicked: our fault.
     Panicked,
-}
-
-/// What became of one ask for quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Asked {
-    Granted,
-    Refused,
-    Unavailable,
-    Unknown,
 }
 
 /// Who could not take what was reported.
@@ -68,9 +61,15 @@ const BECAUSES: [&str; 6] = [
     "quota",
     "unavailable",
 ];
-const METHODS: [&str; 5] = ["check", "quota", "report", "watch", "rate_limit"];
+const METHODS: [&str; 6] = [
+    "check",
+    "quota",
+    "report",
+    "watch",
+    "rate_limit",
+    "rate_limit_quota",
+];
 const FAILURES: [&str; 3] = ["overloaded", "malformed", "panicked"];
-const ASKED: [&str; 4] = ["granted", "refused", "unavailable", "unknown"];
 const DROPPED: [&str; 2] = ["client", "adapter"];
 
 /// A number that only rises.
@@ -86,7 +85,8 @@ pub struct Gauge(AtomicI64);
 pub struct Metrics {
     checks: [[Counter; BECAUSES.len()]; VERDICTS.len()],
     failures: [[Counter; FAILURES.len()]; METHODS.len()],
-    asks: [Counter; ASKED.len()],
+    /// Asks for quotas that there are not; those for others are counted where they are made.
+    pub(crate) unknown_quotas: Counter,
     dropped: [Counter; DROPPED.len()],
     reloads: [Counter; 2],
     /// Time from a decoded Check to its answer.
@@ -111,6 +111,8 @@ pub struct Metrics {
     pub(crate) shadow: Outcomes,
     /// What became of rate limit descriptors.
     pub(crate) rate_limits: Counts,
+    /// What became of buckets of rate limit quotas.
+    pub(crate) quotas: rate_limit_quota::Counts,
     newest_refused: AtomicU64,
     since_seconds: AtomicU64,
     revision: ArcSwap<String>,
@@ -127,11 +129,6 @@ impl Metrics {
     /// Counts a call that got no answer.
     pub fn failed(&self, method: Method, failure: Failure) {
         self.failures[method as usize][failure as usize].add(1);
-    }
-
-    /// Counts an ask for quota.
-    pub fn asked(&self, outcome: Asked) {
-        self.asks[outcome as usize].add(1);
     }
 
     /// Counts reported things that are shown nowhere.
@@ -199,14 +196,17 @@ impl Metrics {
                     .map(move |(reason, count)| ([("method", *method), ("reason", *reason)], count))
             });
         family(page, "mixer_request_failures", help, failures);
-        self.check_duration.expose(page);
+        let help = "Time from a decoded Check to its answer";
+        let name = "mixer_check_duration_seconds";
+        self.check_duration.expose(page, name, help, &[]);
         self.shadow.expose(page);
         self.rate_limits.expose(page);
-        let asks = ASKED
-            .iter()
-            .zip(&self.asks)
-            .map(|(outcome, count)| ([("outcome", *outcome)], count));
-        family(page, "mixer_quota", "Asks for quota", asks);
+        self.quotas.expose(page);
+        let unknown = [(
+            [("quota", ""), ("outcome", "unknown")],
+            &self.unknown_quotas,
+        )];
+        family(page, "mixer_quota", "Asks for quota", unknown.into_iter());
         let batches = [
             ("counted", &self.batches_counted),
             ("repeated", &self.batches_repeated),
@@ -345,6 +345,9 @@ pub fn expose_adapters(snapshot: &Snapshot, page: &mut Exposition) {
             &[("adapter", adapter.name())],
             open,
         );
+        if adapter.handler().can_quota() {
+            adapter.expose_latency(page);
+        }
         if let Some(exposition) = adapter.handler().exposition() {
             exposition.expose(page);
         }
@@ -385,38 +388,5 @@ impl Gauge {
     /// The number now.
     pub fn read(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64
-    }
-}
-
-/// A histogram from ten microseconds to a second.
-#[derive(Debug, Default)]
-pub struct Latency {
-    buckets: [Counter; BOUNDS.len() + 1],
-    nanos: Counter,
-}
-
-const BOUNDS: [f64; 16] = [
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0,
-];
-
-impl Latency {
-    /// Adds one observation.
-    #[inline]
-    pub fn observe(&self, span: Duration) {
-        let seconds = span.as_secs_f64();
-        self.buckets[BOUNDS.partition_point(|bound| *bound < seconds)].add(1);
-        self.nanos
-            .add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    fn expose(&self, page: &mut Exposition) {
-        let help = "Time from a decoded Check to its answer";
-        if let Some(mut written) =
-            page.family("mixer_check_duration_seconds", help, FamilyKind::Histogram)
-        {
-            let counts: Vec<u64> = self.buckets.iter().map(Counter::read).collect();
-            written.histogram("", &BOUNDS, &counts, self.nanos.read() as f64 / 1e9);
-        }
     }
 }

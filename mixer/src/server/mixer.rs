@@ -11,7 +11,8 @@ use mixer_runtime::Clock;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::metrics::{Asked, Failure, Method, Metrics};
+use super::metrics::{Failure, Method, Metrics};
+use super::rate_limit_quota::Common;
 use super::reports::{NotTaken, Reports};
 use super::trials::Trials;
 use super::watch::{States, Subscribers, TooMany};
@@ -34,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) reports: Arc<Reports>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trials: Trials,
+    pub(crate) quotas: Arc<Common>,
     pub(crate) clock: Clock,
     /// Checks, Quotas and rate limit requests that may be answered at once.
     pub(crate) most_in_flight: usize,
@@ -195,12 +197,9 @@ impl Service {
     }
 
     fn grant(&self, taken: &Taken) -> v1::Grant {
-        self.metrics.asked(match taken.outcome {
-            Outcome::Granted => Asked::Granted,
-            Outcome::Refused => Asked::Refused,
-            Outcome::Unavailable => Asked::Unavailable,
-            Outcome::Unknown => Asked::Unknown,
-        });
+        if taken.outcome == Outcome::Unknown {
+            self.metrics.unknown_quotas.add(1);
+        }
         wire::grant(taken)
     }
 

@@ -25,7 +25,8 @@ mod counts;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use counts::Counts;
+pub(crate) use asked::Entries;
+pub(crate) use counts::{Counts, word};
 
 #[tonic::async_trait]
 impl RateLimitService for Service {

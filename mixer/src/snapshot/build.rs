@@ -58,7 +58,14 @@ pub(super) fn build(
     let mut asked_outbound: Vec<usize> = outbound.flat_map(asks).collect();
     asked_outbound.sort_unstable();
     asked_outbound.dedup();
+    let tallies = set.policies.iter().map(|policy| {
+        let quotas = policy.quotas.iter();
+        quotas
+            .map(|quota| surroundings.tallies.of(&quota.id))
+            .collect()
+    });
     let index = Index {
+        tallies: tallies.collect(),
         quotas: quotas.collect::<HashMap<_, _>>(),
         asked_outbound,
     };

@@ -165,6 +165,7 @@ async fn overload_is_refused_early_under_its_own_name() {
         in_flight: 0,
         subscribers: 0,
         report_bytes: 0,
+        ..Limits::default()
     };
     let mut mesh = Mesh::with_limits(&[("products.yaml", PRODUCTS)], limits).await;
     let report = v1::ReportRequest {
@@ -298,10 +299,12 @@ async fn quota_takes_what_is_left_and_knows_what_it_does_not_know() {
         "nobody gives back what it does not hold"
     );
     assert_eq!(spend("four", 1).await.outcome(), Unknown);
-    assert_eq!(
-        mesh.metric(r#"mixer_quota_total{outcome="refused"}"#).await,
-        Some(2.0)
-    );
+    for (sample, value) in [
+        (r#"mixer_quota_total{quota="three",outcome="refused"}"#, 2.0),
+        (r#"mixer_quota_total{quota="",outcome="unknown"}"#, 1.0),
+    ] {
+        assert_eq!(mesh.metric(sample).await, Some(value), "{sample}");
+    }
     let many = v1::QuotaRequest {
         asks: vec![v1::Ask::default(); 1_025],
         ..v1::QuotaRequest::default()

@@ -53,6 +53,8 @@ pub(super) struct Counter {
 struct Refused {
     cost: u64,
     until: Instant,
+    /// Until when that is believed without asking again.
+    believed_until: Instant,
     /// Mixer did not say when it may be granted.
     for_ever: bool,
 }
@@ -74,6 +76,8 @@ struct Rate {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a refusal is answered here at most: a counter may be reset by hand, or its limit raised, before it told it would be free.
+const BELIEVED: Duration = Duration::from_secs(5);
 /// Lots held apart; more are joined, and are good as long as the shortest.
 const MOST_LOTS: usize = 8;
 
@@ -232,11 +236,12 @@ impl Counter {
                 let smaller = self
                     .refused
                     .as_ref()
-                    .is_some_and(|refused| refused.until > now && refused.cost < cost);
+                    .is_some_and(|refused| refused.believed_until > now && refused.cost < cost);
                 if until > now && !smaller {
                     self.refused = Some(Refused {
                         cost,
                         until,
+                        believed_until: until.min(now + BELIEVED),
                         for_ever,
                     });
                 }
@@ -363,7 +368,8 @@ impl Counter {
     fn expire(&mut self, now: Instant) {
         self.lots.retain(|lot| lot.until > now);
         self.surplus = self.surplus.filter(|lot| lot.until > now);
-        self.refused = self.refused.take().filter(|refused| refused.until > now);
+        let believed = |refused: &Refused| refused.believed_until > now;
+        self.refused = self.refused.take().filter(believed);
         self.asking_until = self.asking_until.filter(|until| *until > now);
     }
 

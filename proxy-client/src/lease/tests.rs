@@ -229,6 +229,29 @@ fn a_refusal_without_an_end_is_remembered_for_a_second_and_promises_nothing() {
 }
 
 #[test]
+fn a_long_refusal_is_told_in_full_and_asked_about_again_after_five_seconds() {
+    let (leases, _background) = leases(8);
+    let ask = |at_millis| {
+        let spent = leases.spend(&[charge("q", 5)], at(at_millis));
+        spent.map(|mut spent| spent.missing.remove(0).1)
+    };
+    let answer = |asked, millis, at_millis| {
+        leases.answered(
+            &asked,
+            &refused(millis),
+            false,
+            at(at_millis),
+            at(at_millis),
+        );
+    };
+    answer(ask(0).unwrap(), 3_600_000, 0);
+    let told = ask(4_999).unwrap_err().retry_after;
+    assert_eq!(told, Some(Duration::from_millis(3_595_001)));
+    answer(ask(5_000).unwrap(), 3_595_000, 5_000);
+    assert!(ask(9_999).is_err() && ask(10_000).is_ok());
+}
+
+#[test]
 fn a_peek_passes_where_tokens_are_held_and_is_asked_elsewhere() {
     let (leases, _background) = leases(8);
     assert!(!pays(&leases, &charge("q", 0), at(0)));

@@ -1,7 +1,8 @@
 //! The rate limit service against its floor: a tonic server that decodes the same request and answers a constant.
 //!
 //! `cargo bench -p mixer-tests --bench rate_limit_floor [-- --rounds 5 --seconds 3]`. The server has core 0, the load has core 1;
-//! rounds are interleaved. 100,000 keys, and 1, 1,000 and 10,000 limits in one domain of which one applies. Before anything is
+//! rounds are interleaved. 100,000 keys, and 1, 1,000 and 10,000 limits in one domain of which one applies; and one limit with two
+//! threads on both cores, whose CPU per request is compared with that of one thread. Before anything is
 //! measured, Mixer's answer is read and must be what the limits say; afterwards it must have counted each call.
 
 mod floor;
@@ -38,7 +39,13 @@ async fn measure(rounds: u32, seconds: u32) {
     println!(
         "cargo bench -p mixer-tests --bench rate_limit_floor -- --rounds {rounds} --seconds {seconds}"
     );
-    let names = ["floor", "1 limit", "1,000 limits", "10,000 limits"];
+    let names = [
+        "floor",
+        "1 limit",
+        "1,000 limits",
+        "10,000 limits",
+        "1 limit, two threads",
+    ];
     let sets = LIMITS.map(documents);
     let mut mixers = Vec::new();
     for set in &sets {
@@ -46,6 +53,9 @@ async fn measure(rounds: u32, seconds: u32) {
         checked(&mixer).await;
         mixers.push(mixer);
     }
+    let spread = Mixer::serve_as(How::Spread, &sets[0]).await;
+    checked(&spread).await;
+    mixers.push(spread);
     let addr = ports::free();
     let mut command = pinned(SERVER, &own_path());
     command.args(["serve-floor", &addr.to_string()]);
@@ -72,6 +82,7 @@ async fn measure(rounds: u32, seconds: u32) {
         }
     }
     println!("{}", table.compared_with(0));
+    println!("{}", table.compared_with(1));
     for ((name, (_, process)), before) in names.iter().zip(&candidates).zip(before) {
         let now = memory(*process);
         println!(

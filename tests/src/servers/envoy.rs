@@ -1,10 +1,11 @@
 //! Envoy as a proxy in front of one HTTP/1.1 upstream: with the role-based access control and access log that a mesh has it
-//! do, with the rate limit filter, or without.
+//! do, with a filter that asks Mixer, or without.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use http::Version;
 use tempfile::TempDir;
 
 use super::installed;
@@ -27,23 +28,45 @@ pub struct Envoy {
 pub enum Duties {
     /// Nothing.
     None,
-    /// Ten access rules, the last of which matches, and one line of access log per request.
-    AccessControlAndLog,
+    /// Ten access rules for requests of this method, the last of which allows paths that begin with `/products`, and one line
+    /// of access log per request.
+    AccessControlAndLog(&'static str),
+    /// Asks the gRPC authorization service there about every request, and writes one line of access log for each.
+    ExternalAuthorization(SocketAddr),
 }
 
 impl Envoy {
     /// Starts it in front of `upstream`, with one worker thread; with `core`, on that core alone.
     pub async fn start(upstream: SocketAddr, duties: Duties, core: Option<usize>) -> Self {
+        Self::start_for(upstream, Version::HTTP_11, duties, core).await
+    }
+
+    /// [`Envoy::start`], with an upstream that speaks `version`.
+    pub async fn start_for(
+        upstream: SocketAddr,
+        version: Version,
+        duties: Duties,
+        core: Option<usize>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let log = folder.path().join("access.log");
-        let parts = match duties {
+        let mut parts = match duties {
             Duties::None => Parts::default(),
-            Duties::AccessControlAndLog => Parts {
-                filters: access_control(),
+            Duties::AccessControlAndLog(method) => Parts {
+                filters: access_control(method),
                 logs: access_log(&log.to_string_lossy()),
                 ..Parts::default()
             },
+            Duties::ExternalAuthorization(service) => Parts {
+                filters: external_authorization(),
+                logs: access_log(&log.to_string_lossy()),
+                clusters: http2_cluster("authorizer", service),
+                ..Parts::default()
+            },
         };
+        if version == Version::HTTP_2 {
+            parts.upstream = HTTP2.to_owned();
+        }
         Self::run(upstream, &parts, core, folder).await
     }
 
@@ -53,6 +76,18 @@ impl Envoy {
     pub async fn rate_limited(upstream: SocketAddr, limiter: SocketAddr, options: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         Self::run(upstream, &rate_limit(limiter, options), None, folder).await
+    }
+
+    /// Starts it in front of `upstream` with one more HTTP filter, YAML as a list of one, whose cluster `mixer` is `mixer`.
+    pub async fn filtering(upstream: SocketAddr, mixer: SocketAddr, filter: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let filters = filter.lines().map(|line| format!("          {line}\n"));
+        let parts = Parts {
+            filters: filters.collect(),
+            clusters: http2_cluster("mixer", mixer),
+            ..Parts::default()
+        };
+        Self::run(upstream, &parts, None, folder).await
     }
 
     async fn run(
@@ -101,6 +136,13 @@ impl Envoy {
     }
 }
 
+/// A cluster's endpoints speak HTTP/2.
+const HTTP2: &str = r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+"#;
+
 /// What a configuration has beside the way to the upstream.
 #[derive(Default)]
 struct Parts {
@@ -109,6 +151,8 @@ struct Parts {
     logs: String,
     /// More fields of the route.
     route: String,
+    /// More fields of the application's cluster.
+    upstream: String,
     /// Beside the application.
     clusters: String,
 }
@@ -118,6 +162,7 @@ fn config(addr: SocketAddr, admin: SocketAddr, upstream: SocketAddr, parts: &Par
         filters,
         logs,
         route,
+        upstream: speaks,
         clusters,
     } = parts;
     format!(
@@ -145,7 +190,7 @@ static_resources:
   - name: app
     type: STATIC
     connect_timeout: 1s
-    load_assignment:
+{speaks}    load_assignment:
       cluster_name: app
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {upstream}}}}}]}}]
 {clusters}"#,
@@ -177,25 +222,36 @@ fn rate_limit(limiter: SocketAddr, options: &str) -> Parts {
                 {actions: [{request_headers: {header_name: "x-user", descriptor_key: user}}]},
                 {actions: [{request_headers: {header_name: ":path", descriptor_key: path}}]}]"#
             .to_owned(),
-        clusters: format!(
-            r#"  - name: limiter
-    type: STATIC
-    connect_timeout: 1s
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{http2_protocol_options: {{}}}}
-    load_assignment:
-      cluster_name: limiter
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {limiter}}}}}]}}]
-"#,
-            limiter = address(limiter),
-        ),
+        clusters: http2_cluster("limiter", limiter),
         ..Parts::default()
     }
 }
 
-fn access_control() -> String {
+/// A cluster of one endpoint that speaks HTTP/2.
+fn http2_cluster(name: &str, endpoint: SocketAddr) -> String {
+    format!(
+        r#"  - name: {name}
+    type: STATIC
+    connect_timeout: 1s
+{HTTP2}    load_assignment:
+      cluster_name: {name}
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {endpoint}}}}}]}}]
+"#,
+        endpoint = address(endpoint),
+    )
+}
+
+fn external_authorization() -> String {
+    r#"          - name: envoy.filters.http.ext_authz
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+              transport_api_version: V3
+              grpc_service: {envoy_grpc: {cluster_name: authorizer}, timeout: 10s}
+"#
+    .to_owned()
+}
+
+fn access_control(method: &str) -> String {
     let policies: String = (0..10)
         .map(|number| {
             let path = if number == 9 {
@@ -208,7 +264,7 @@ fn access_control() -> String {
                     permissions:
                     - and_rules:
                         rules:
-                        - header: {{name: ":method", string_match: {{exact: GET}}}}
+                        - header: {{name: ":method", string_match: {{exact: {method}}}}}
                         - url_path: {{path: {{prefix: "{path}"}}}}
                     principals: [{{any: true}}]
 "#

@@ -145,7 +145,7 @@ impl<'a> Held<'a> {
             store,
             shards,
             overflow: None,
-            now: clock.now(),
+            now: store.now(clock),
         }
     }
 

@@ -90,3 +90,38 @@ fn an_answer_is_remembered_for_these_asks_only() {
         assert!(names.insert(name(id, kinds, &ask)));
     }
 }
+
+#[test]
+fn a_name_says_which_key_it_is_of() {
+    let keys: [&[&str]; 6] = [
+        &[],
+        &[""],
+        &["", ""],
+        &["c 17|{x}", "#5%"],
+        &["\u{0}", "\u{e9}\u{2028}\n"],
+        &["*", "[a-z]?"],
+    ];
+    for key in keys {
+        let key: Vec<String> = key.iter().map(|part| (*part).to_owned()).collect();
+        let name = naming(1).counter("p", 'w', &ask("p/q|%", &key));
+        let rest = name.strip_prefix("mixer:{p}:w:").unwrap();
+        assert_eq!(key_of(rest), Some(CounterKey::Values(key)), "{name}");
+    }
+    for broken in ["q|%", "q|%4", "q|%zz", "q|%FF", "q|%\u{e9}"] {
+        assert_eq!(key_of(broken), None, "{broken}");
+    }
+}
+
+#[test]
+fn counters_are_in_one_of_the_groups_of_their_quota() {
+    for spread in [1, 16] {
+        let groups = naming(spread).groups("a*/q");
+        assert_eq!(groups.len() as u64, spread);
+        for customer in 0..100 {
+            let key = [customer.to_string()];
+            let group = naming(spread).group(&ask("a*/q", &key));
+            assert!(groups.contains(&group), "{group}");
+        }
+    }
+    assert_eq!(pattern("a*[b]?\\^"), "a\\*\\[b\\]\\?\\\\\\^");
+}

@@ -2,6 +2,7 @@
 //!
 //! [`run`] needs no time to pass; [`tells_when`] does. [`is_exact_among_many`] is heavy, for stores that are fast.
 
+mod counters;
 mod over;
 mod time;
 
@@ -48,6 +49,7 @@ pub async fn run(handler: &Arc<Handler>, tasks: &Tasks, mut forget: impl FnMut()
         call.counts_what_it_refuses("count").await;
         call.takes_what_is_owed("owe").await;
         call.gives_nothing_back_that_is_forgotten("late").await;
+        call.shows_and_forgets_counters("counters").await;
         call.is_exact_under_concurrency(handler, tasks).await;
         forget();
         let call = call.later();

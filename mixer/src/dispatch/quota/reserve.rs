@@ -173,6 +173,7 @@ impl Dispatcher {
             reservation: None,
             per_second: None,
             shadow: false,
+            tally: None,
         };
         let rest = reservation.cost.saturating_sub(actual);
         let settled = if rest > 0 {

@@ -12,6 +12,7 @@ use mixer_runtime::Instant;
 use super::reserve::{self, Reservation};
 use super::{Outcome, Taken};
 use crate::dispatch::ledger::LEASE_FOR;
+use crate::dispatch::tally::{Tally, Told};
 use crate::dispatch::{Dispatcher, Installed};
 
 /// One counter and what is wanted of it.
@@ -28,6 +29,8 @@ pub(super) struct Want<'a> {
     /// What the client spends, if a lease is welcome.
     pub(super) per_second: Option<f64>,
     pub(super) shadow: bool,
+    /// Where what becomes of it is counted.
+    pub(super) tally: Option<&'a Tally>,
 }
 
 /// Who spends, and until when stores are waited for.
@@ -163,7 +166,8 @@ impl Spending<'_> {
         {
             Ok(grants) => {
                 let refused = grants.iter().any(|grant| grant.outcome == Granted::Refused);
-                for (at, grant) in here.iter().zip(grants) {
+                for ((at, ask), grant) in here.iter().zip(&asks).zip(grants) {
+                    wants[*at].tell(&grant, ask.extra, refused, self.begun.now);
                     taken[*at] = Taken {
                         outcome: match grant.outcome {
                             Granted::Granted => Outcome::Granted,
@@ -181,6 +185,7 @@ impl Spending<'_> {
             Err(why) => {
                 tracing::debug!(store = %store.name(), reason = %why.reason, "quota could not be counted");
                 for at in here {
+                    wants[*at].tally.map(|tally| tally.count(Told::Unavailable));
                     taken[*at] = Taken {
                         retry_after: Some(why.retry_after),
                         ..Taken::nothing(Outcome::Unavailable)
@@ -346,34 +351,58 @@ impl<'a> Want<'a> {
         }
     }
 
-    /// `at`: when it is, or was, taken.
-    fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
-        let algorithm = match self.quota.algorithm {
-            Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
-            Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
-            Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
-                calendar: calendar.map(|calendar| {
-                    let window = calendar.window(at);
-                    CalendarWindow {
-                        number: window.begins,
-                        ends_in: window.ends_in,
-                    }
-                }),
-            },
-            Algorithm::Concurrency { hold } => mixer_adapter::Algorithm::Concurrency { hold },
+    /// Counts what its store answered, of an ask for so much beyond the cost; nothing where it was not to blame that the request
+    /// was refused.
+    fn tell(&self, grant: &Grant, extra: u64, refused: bool, now: Instant) {
+        let Some(tally) = self.tally else { return };
+        let told = match grant.outcome {
+            Granted::Refused => Told::Refused,
+            Granted::Granted if refused => return,
+            Granted::Granted if grant.extra < extra => Told::Partial,
+            Granted::Granted => Told::Granted,
         };
-        Ask {
-            quota: &self.quota.id,
-            key: self.key,
-            cost,
-            limit: mixer_adapter::Limit {
-                amount: self.limit.amount,
-                window: self.limit.window,
-            },
-            algorithm,
-            extra: 0,
-            over: Over::Refuse,
-            age: Duration::ZERO,
-        }
+        tally.answered(told, self.key, grant.remaining, self.limit.window, now);
+    }
+
+    /// `at`: when it is, or was, taken.
+    pub(super) fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
+        ask_of(self.quota, self.key, self.limit, cost, at)
+    }
+}
+
+/// What a store is asked about the counter of `quota` for `key`; `at`: when the cost is, or was, taken.
+pub(in crate::dispatch) fn ask_of<'a>(
+    quota: &'a Quota,
+    key: &'a [String],
+    limit: Limit,
+    cost: i64,
+    at: SystemTime,
+) -> Ask<'a> {
+    let algorithm = match quota.algorithm {
+        Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
+        Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
+        Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
+            calendar: calendar.map(|calendar| {
+                let window = calendar.window(at);
+                CalendarWindow {
+                    number: window.begins,
+                    ends_in: window.ends_in,
+                }
+            }),
+        },
+        Algorithm::Concurrency { hold } => mixer_adapter::Algorithm::Concurrency { hold },
+    };
+    Ask {
+        quota: &quota.id,
+        key,
+        cost,
+        limit: mixer_adapter::Limit {
+            amount: limit.amount,
+            window: limit.window,
+        },
+        algorithm,
+        extra: 0,
+        over: Over::Refuse,
+        age: Duration::ZERO,
     }
 }

@@ -16,18 +16,18 @@ use crate::dispatch::{Because, Decision, Dispatcher, Verdict};
 use crate::snapshot::{Snapshot, Surroundings};
 
 /// The time a proxy leaves; none passes on the clock.
-pub(super) const LEFT: Duration = Duration::from_millis(60);
+pub(in crate::dispatch) const LEFT: Duration = Duration::from_millis(60);
 
 /// A Mixer with these documents whose time stands still.
-pub(super) struct Fixture {
-    pub(super) dispatcher: Dispatcher,
-    pub(super) surroundings: Surroundings,
-    pub(super) time: ManualClock,
+pub(in crate::dispatch) struct Fixture {
+    pub(in crate::dispatch) dispatcher: Dispatcher,
+    pub(in crate::dispatch) surroundings: Surroundings,
+    pub(in crate::dispatch) time: ManualClock,
 }
 
 impl Fixture {
     /// Builds, and panics with the problems if there are any.
-    pub(super) fn new(documents: &str) -> Self {
+    pub(in crate::dispatch) fn new(documents: &str) -> Self {
         let (clock, time) = Clock::manual();
         let handle = tokio::runtime::Handle::current();
         let surroundings = Surroundings::new(clock, Random::from_seed(7), handle);
@@ -40,32 +40,32 @@ impl Fixture {
     }
 
     /// The same Mixer after a reload with other documents.
-    pub(super) fn reload(&mut self, documents: &str) {
+    pub(in crate::dispatch) fn reload(&mut self, documents: &str) {
         let snapshot = Arc::new(build(documents, &self.surroundings));
         self.dispatcher = Dispatcher::new(snapshot, &self.surroundings);
     }
 
     /// The same documents with adapters that were never asked.
-    pub(super) fn anew(&self) -> Dispatcher {
+    pub(in crate::dispatch) fn anew(&self) -> Dispatcher {
         let set = self.dispatcher.snapshot().set.clone();
         let snapshot = Snapshot::of(set, &registry(), &self.surroundings).unwrap();
         Dispatcher::new(Arc::new(snapshot), &self.surroundings)
     }
 
     /// The request that a YAML text gives.
-    pub(super) fn given(&self, text: &str) -> OwnedBag {
+    pub(in crate::dispatch) fn given(&self, text: &str) -> OwnedBag {
         let vocabulary = &self.dispatcher.snapshot().set.vocabulary;
         mixer_documents::request("given", text, vocabulary)
             .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
     }
 
     /// Decides.
-    pub(super) async fn check(&self, text: &str) -> Decision {
+    pub(in crate::dispatch) async fn check(&self, text: &str) -> Decision {
         self.dispatcher.check(&self.given(text).bag(), LEFT).await
     }
 
     /// How often an adapter was asked and answered.
-    pub(super) fn answered(&self, adapter: &str) -> u64 {
+    pub(in crate::dispatch) fn answered(&self, adapter: &str) -> u64 {
         self.dispatcher
             .snapshot()
             .adapter(adapter)
@@ -81,14 +81,14 @@ fn build(documents: &str, surroundings: &Surroundings) -> Snapshot {
     built.unwrap_or_else(|problems| panic!("{}\n{documents}", problems.render(false)))
 }
 
-pub(super) fn registry() -> Registry {
+pub(in crate::dispatch) fn registry() -> Registry {
     mixer_adapters::builtin()
         .with::<Scripted>()
         .with::<Broken>()
 }
 
 /// A decision in a line: `deny matched products/"nobody from the sandbox" 403`.
-pub(super) fn line(decision: &Decision) -> String {
+pub(in crate::dispatch) fn line(decision: &Decision) -> String {
     let because = match decision.because {
         Because::Matched => "matched",
         Because::Undetermined => "undetermined",
@@ -109,11 +109,11 @@ pub(super) fn line(decision: &Decision) -> String {
 
 /// `type: scripted`: answers what its configuration says.
 #[derive(Clone)]
-pub(super) struct Scripted(Config);
+pub(in crate::dispatch) struct Scripted(Config);
 
 #[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Config {
+pub(in crate::dispatch) struct Config {
     /// match, no match, unavailable, refused, panic, hang, or equal to the input `value`.
     answer: String,
     status: Option<u16>,
@@ -191,11 +191,11 @@ impl Check for Scripted {
 }
 
 /// `type: broken-quota`: a store that cannot be asked, or answers nonsense.
-pub(super) struct Broken(bool);
+pub(in crate::dispatch) struct Broken(bool);
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BrokenConfig {
+pub(in crate::dispatch) struct BrokenConfig {
     #[serde(default)]
     nonsense: bool,
 }

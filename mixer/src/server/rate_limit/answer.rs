@@ -13,6 +13,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use mixer_documents::PolicySet;
 
 use super::asked::UNITS;
+use super::counts::word;
 use crate::dispatch::{Limited, Nearest, Over, Told, no_more_than};
 
 /// A response that is being made. It says OVER_LIMIT as soon as one descriptor does, in the words of the first that does.
@@ -72,7 +73,7 @@ impl Refusal {
     fn of(over: &Over, set: &PolicySet) -> Self {
         let mut metadata = HashMap::from([
             ("decision".to_owned(), text(&over.id)),
-            ("because".to_owned(), text(over.why.word())),
+            ("because".to_owned(), text(word(over.why))),
         ]);
         if let Some((policy, quota)) = over.place {
             let policy = &set.policies[policy];

@@ -40,8 +40,8 @@ pub(super) struct Descriptor {
 }
 
 /// Its keys and values, in order.
-#[derive(Debug)]
-struct Entries {
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Entries {
     keys: Vec<String>,
     values: Vec<String>,
 }
@@ -98,11 +98,11 @@ impl Descriptor {
             return Err(malformed("entries", "a key is empty".to_owned()));
         }
         let entries = descriptor.entries.into_iter();
-        let (keys, values) = entries.map(|entry| (entry.key, entry.value)).unzip();
+        let entries = entries.map(|entry| (entry.key, entry.value)).collect();
         let hits = descriptor.hits_addend.map_or(usual, |hits| hits.value);
         let limit = descriptor.limit.map(limit).transpose();
         Ok(Self {
-            entries: Entries { keys, values },
+            entries,
             index: at as i64,
             hits: i64::try_from(hits).unwrap_or(i64::MAX),
             what: match (hits, descriptor.is_negative_hits) {
@@ -125,8 +125,8 @@ impl Descriptor {
     pub(super) fn bag<'a>(&'a self, domain: &'a str) -> AttributeBag<'a> {
         let mut bag = AttributeBag::new();
         bag.set(RATE_LIMIT_DOMAIN, Value::String(domain));
-        bag.set(RATE_LIMIT_KEYS, Value::List(&self.entries.keys));
-        bag.set(RATE_LIMIT_VALUES, Value::List(&self.entries.values));
+        bag.set(RATE_LIMIT_KEYS, Value::List(self.entries.keys()));
+        bag.set(RATE_LIMIT_VALUES, Value::List(self.entries.values()));
         bag.set(RATE_LIMIT_DESCRIPTOR, Value::Map(&self.entries));
         bag.set(RATE_LIMIT_HITS, Value::Int(self.hits));
         bag.set(RATE_LIMIT_INDEX, Value::Int(self.index));
@@ -152,6 +152,23 @@ fn limit(limit: RateLimitOverride) -> Result<Limit, String> {
         amount: limit.requests_per_unit.into(),
         window: Duration::from_secs(*seconds),
     })
+}
+
+impl Entries {
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    pub(crate) fn values(&self) -> &[String] {
+        &self.values
+    }
+}
+
+impl FromIterator<(String, String)> for Entries {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(entries: T) -> Self {
+        let (keys, values) = entries.into_iter().unzip();
+        Self { keys, values }
+    }
 }
 
 impl StringMap for Entries {

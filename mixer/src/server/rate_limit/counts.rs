@@ -80,13 +80,11 @@ impl Counts {
     }
 }
 
-impl Why {
-    /// In metrics and metadata.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Why::Reached => "quota",
-            Why::Undetermined => "undetermined",
-            Why::Unavailable => "unavailable",
-        }
+/// In metrics and metadata.
+pub(crate) fn word(why: Why) -> &'static str {
+    match why {
+        Why::Reached => "quota",
+        Why::Undetermined => "undetermined",
+        Why::Unavailable => "unavailable",
     }
 }
