@@ -1,12 +1,13 @@
 //! HTTP/1: the table of `http1.txt`, limits, and pieces.
 
+use mixer_runtime::Random;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::wire::Wire;
 use crate::mixer::{TestMixer, nothing};
 use crate::raw::{get, send, status};
-use crate::{config, start};
+use crate::{config, soon, start};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
@@ -149,6 +150,60 @@ async fn it_is_the_same_in_however_small_pieces_they_come() {
         wrong.extend(judge(row, judged, &wire));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Requests of which bytes are taken away, doubled, or replaced by those that end lines, names and sizes.
+fn mutated(random: &Random) -> Vec<u8> {
+    const SEEDS: [&str; 4] = [
+        "GET /seed HTTP/1.1\r\nhost: a\r\nx: b\r\n\r\n",
+        "POST /seed HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\nhello hello",
+        "POST /seed HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;a=b\r\nx\r\n0\r\nx: y\r\n\r\n",
+        "POST /seed HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+    ];
+    const NASTY: &[u8] = b"\r\n\n\r \t\0:;,-+0159afx\x0b\x7f\xff_#\"";
+    let below = |count: usize| (random.next() % count as u64) as usize;
+    let mut bytes = SEEDS[below(SEEDS.len())].as_bytes().to_vec();
+    for _ in 0..=below(3) {
+        let at = below(bytes.len());
+        match below(4) {
+            0 => drop(bytes.remove(at)),
+            1 => bytes.insert(at, bytes[at]),
+            2 => bytes.insert(at, NASTY[below(NASTY.len())]),
+            _ => bytes[at] = NASTY[below(NASTY.len())],
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn whatever_the_bytes_each_request_of_the_application_is_one_of_the_caller() {
+    let wire = Wire::start().await;
+    let mixer = TestMixer::allowing(crate::mixer::scope(), &[]).await;
+    let proxy = start(config(&mixer, wire.address)).await;
+    let random = Random::from_seed(7);
+    let (mut passed, mut refused) = (0, 0);
+    for _ in 0..1_500 {
+        let bytes = mutated(&random);
+        let sent = [&*bytes, NEXT.as_bytes()].concat();
+        let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        // Or a length that promises more than comes would wait for it.
+        stream.shutdown().await.unwrap();
+        let mut response = Vec::new();
+        let _ = soon(stream.read_to_end(&mut response)).await;
+        let response = String::from_utf8_lossy(&response);
+        let answered = response.matches("HTTP/1.1 200 OK").count();
+        let seen = wire.seen();
+        assert!(
+            seen.len() <= 2 && (seen.len() == answered || response.is_empty()),
+            "{}: {response}, {seen:?}",
+            bytes.escape_ascii()
+        );
+        passed += seen.len();
+        refused += usize::from(response.contains("HTTP/1.1 400"));
+    }
+    println!("{passed} requests passed, {refused} callers refused");
+    assert!(passed > 100 && refused > 100, "{passed}, {refused}");
 }
 
 #[tokio::test]
