@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use mixer_runtime::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -46,7 +47,7 @@ async fn a_head_that_drips_is_cut_off() {
         .unwrap();
     let dripping = async {
         while stream.write_all(b"x: y\r\n").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            Clock::system().sleep(Duration::from_millis(5)).await;
         }
     };
     soon(dripping).await;

@@ -138,7 +138,7 @@ async fn it_is_the_same_in_however_small_pieces_they_come() {
             String::from_utf8_lossy(&response).into_owned()
         };
         let both = async { tokio::join!(write, read) };
-        let both = tokio::time::timeout(std::time::Duration::from_secs(5), both);
+        let both = tokio::time::timeout(std::time::Duration::from_secs(30), both);
         let Ok((_writer, response)) = both.await else {
             wrong.push(format!("{}: hangs", row.name));
             continue;
@@ -244,7 +244,17 @@ async fn heads_have_their_bounds() {
             200,
         ),
     ] {
-        let response = send(to, request + NEXT).await;
+        let sent = request + NEXT;
+        // What is not read any more makes a reset, which may overtake the answer.
+        let answered = async {
+            loop {
+                let response = send(to, &sent).await;
+                if !response.is_empty() {
+                    return response;
+                }
+            }
+        };
+        let response = soon(answered).await;
         println!("{name:45} {}", answers(&response));
         assert_eq!(status(&response), code, "{name}");
         let seen = wire.seen();
