@@ -2,21 +2,28 @@
 
 #![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
 
+mod abuse;
 mod admin;
 mod app;
 mod balance;
+mod bulk;
 mod check;
 mod cli;
 mod drain;
+mod frames;
+mod grpc;
+mod hostile;
 mod in_flight;
 mod matrix;
 mod mixer;
 mod opaque;
 mod outbound;
 mod paths;
+mod process;
 mod raw;
 mod report;
 mod routes;
+mod slow;
 mod stream;
 mod transport;
 
