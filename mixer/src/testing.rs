@@ -1,4 +1,4 @@
-//! Runs the tests that stand beside policies.
+//! Runs the tests that stand beside policies and routes.
 //!
 //! A test is decided by the same [`Dispatcher`] that serves, against its own policy and all documents that are not policies; a
 //! test that names another policy's sentence speaks of how they act together and is decided against all. What would leave the
@@ -6,6 +6,7 @@
 //! are fresh memory, and time stands still.
 
 pub mod coverage;
+mod routes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,9 @@ pub struct Report {
 pub struct Ran {
     /// `path:line:column` of the test.
     pub place: String,
-    /// Its policy.
+    /// What it is a test of: a policy or a route.
+    pub kind: &'static str,
+    /// The name of that.
     pub policy: Arc<str>,
     /// Its name, or what it claims.
     pub test: String,
@@ -105,6 +108,7 @@ pub async fn run(
             let failure = one.run(choice.all, &mut coverage).await.err();
             tests.push(Ran {
                 place: snapshot.set.warnings.sources.place(test.span),
+                kind: "policy",
                 policy: policy.name.clone(),
                 test: title(test),
                 took: stopwatch.now().since(begin),
@@ -112,6 +116,7 @@ pub async fn run(
             });
         }
     }
+    routes::run(&snapshot.set, choice, stopwatch, &mut tests, &mut coverage);
     Report { tests, coverage }
 }
 

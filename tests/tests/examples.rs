@@ -73,7 +73,10 @@ fn says(said: &str, lines: &str) {
 #[test]
 fn the_pages_that_teach_by_examples_are_right_in_every_example() {
     let root = Tree::workspace().root().to_owned();
-    for (page, examples, commands) in [("policies/acl/README.md", 10, 3)] {
+    for (page, examples, commands) in [
+        ("policies/acl/README.md", 10, 3),
+        ("policies/routing/README.md", 4, 2),
+    ] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         let (mut ran, mut typed, mut refused) = (0, 0, None);
         for (kind, block) in blocks(&text) {

@@ -15,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 use crate::{Diagnostics, FileId, PolicySet, Sources, load};
 
 /// The order of keys, by the key that says what a document is.
-const ORDER: [&[&str]; 5] = [
+const ORDER: [&[&str]; 6] = [
     &[
         "policy",
         "for",
@@ -36,6 +36,7 @@ const ORDER: [&[&str]; 5] = [
         "hosts",
         "protocol",
         "endpoints",
+        "subsets",
         "paths",
         "tls",
         "balance",
@@ -44,6 +45,7 @@ const ORDER: [&[&str]; 5] = [
         "health",
         "external",
     ],
+    &["route", "for", "rules", "tests"],
     &["telemetry", "for", "standard", "metrics", "logs", "traces"],
     &["apiVersion", "kind", "metadata", "spec"],
 ];
@@ -104,7 +106,7 @@ pub fn format(sources: Sources) -> Result<Formatted, Diagnostics> {
     })
 }
 
-/// Whether the documents mean what they did: the same revision, services, adapters and tests, and every comment is there.
+/// Whether the documents mean what they did: the same revision, services, routes, adapters and tests, and every comment is there.
 fn is_same(before: &PolicySet, now: &Sources) -> bool {
     let Ok(after) = load(now.clone()) else {
         return false;
@@ -123,7 +125,22 @@ fn is_same(before: &PolicySet, now: &Sources) -> bool {
                 format!("{kind:?} {expect:?} {name:?} {given:?} {answers:?} {times}")
             })
             .collect();
-        (set.revision(), services, adapters, tests)
+        let routes = set.routes.iter();
+        let routes: Vec<String> = routes
+            .map(|route| {
+                let tests = route.tests.iter();
+                let tests: Vec<String> = tests
+                    .map(|test| {
+                        format!(
+                            "{:?} {:?} {:?} {:?}",
+                            test.to, test.by, test.name, test.given
+                        )
+                    })
+                    .collect();
+                format!("{} {tests:?}", route.canonical())
+            })
+            .collect();
+        (set.revision(), services, routes, adapters, tests)
     };
     let all = |sources: &Sources| -> Vec<Vec<String>> {
         let texts = sources.files.iter().map(|(_, _, text)| comments(text));

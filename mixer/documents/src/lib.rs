@@ -25,6 +25,8 @@ mod policy;
 mod quota;
 mod reads;
 mod reply;
+mod route;
+mod routes;
 mod scalar;
 mod schema;
 mod scope;
@@ -56,13 +58,17 @@ pub use quota::{
     Absent, Algorithm, Denied, LeaseLimit, Limit, LimitTable, Quota, QuotaOnError, Tell,
 };
 pub use reply::{Body, Reply};
+pub use route::{
+    Fault, HeaderChanges, Mirror, Redirect, Retry, RetryOn, Rewrite, Route, RouteRule,
+};
+pub use routes::RouteTable;
 pub use schema::{schema, schema_kinds};
 pub use scope::{Applicable, Scope};
-pub use service::{Endpoint, Protocol, Service};
+pub use service::{Endpoint, Protocol, Service, Subset};
 pub use set::PolicySet;
 pub use sources::{FileId, Sources, Span};
 pub use suggest::nearest;
 pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
-pub use testcase::{Expectation, GivenAnswer, Test, TestKind};
+pub use testcase::{Expectation, GivenAnswer, RouteExpectation, RouteTest, Test, TestKind};
 pub use until::Until;
 pub use watch::Watcher;

@@ -13,6 +13,7 @@ mod destination;
 mod literal;
 mod overlap;
 mod reach;
+mod route;
 
 use mixer_cel::{Clause, Compiler, Expression};
 
@@ -33,6 +34,7 @@ pub fn lint(set: &PolicySet) -> Diagnostics {
     overlap::look(&read, &mut found);
     cardinality::look(&read, &mut found);
     caching::look(&read, &mut found);
+    route::look(&read, &mut found);
     Diagnostics::new(set.warnings.sources.clone(), found)
 }
 

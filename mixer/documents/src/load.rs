@@ -11,6 +11,7 @@ mod quota;
 mod rate_limit;
 mod reply;
 mod request;
+mod route;
 mod rule;
 mod service;
 mod telemetry;
@@ -26,6 +27,7 @@ use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::digest::Digests;
 use crate::fields::Shape;
+use crate::index::Index;
 use crate::scalar::Unique;
 use crate::{AdapterDocument, Code, Diagnostic, Diagnostics, PolicySet, Sources, yaml};
 use document::{Document, DocumentKind};
@@ -96,6 +98,11 @@ pub fn load_checking(
         incomplete,
     };
     let services = service::read(of(DocumentKind::Service), &mut context);
+    let (mut routes, route_tests) = route::read(of(DocumentKind::Route), &services, &mut context);
+    let route_tests = route::read_tests(&route_tests, &routes, &vocabulary, &defined, &mut context);
+    for (route, tests) in routes.iter_mut().zip(route_tests) {
+        route.tests = tests;
+    }
     let mut policies = Vec::new();
     let mut tests = Vec::new();
     for document in of(DocumentKind::Policy) {
@@ -137,6 +144,7 @@ pub fn load_checking(
     // Who is told why a request was denied may depend on it.
     compiler.reference(vocabulary::SOURCE_PRINCIPAL, None);
     let references = compiler.finish();
+    let facts: Vec<_> = routes.iter().map(|route| route.selector.facts()).collect();
     let names = services.iter().enumerate();
     let by_name = names.map(|(at, service)| (service.name.clone(), at));
     Ok(PolicySet {
@@ -145,6 +153,8 @@ pub fn load_checking(
         policies,
         adapters,
         services,
+        routes: routes.into_iter().map(Arc::new).collect(),
+        route_index: Index::new(&facts),
         telemetry,
         vocabulary,
         references,
@@ -156,7 +166,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 25] = [
+pub(crate) const SHAPES: [(&str, Shape); 37] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -170,11 +180,23 @@ pub(crate) const SHAPES: [(&str, Shape); 25] = [
     ("denials", mesh::DENIALS),
     ("fail", mesh::FAIL),
     ("service", service::SHAPE),
+    ("subset", service::SUBSET),
     ("paths", service::PATHS),
     ("balance", service::BALANCE),
     ("circuit", service::CIRCUIT),
     ("outlier", service::OUTLIER),
     ("health", service::HEALTH),
+    ("route", route::SHAPE),
+    ("route_rule", route::RULE),
+    ("retry", route::RETRY),
+    ("budget", route::BUDGET),
+    ("fault", route::FAULT),
+    ("mirror", route::MIRROR),
+    ("headers", route::HEADERS),
+    ("response_headers", route::RESPONSE_HEADERS),
+    ("rewrite", route::REWRITE),
+    ("redirect", route::REDIRECT),
+    ("route_test", route::TEST),
     ("telemetry", telemetry::SHAPE),
     ("metric", telemetry::METRIC),
     ("logs", telemetry::LOGS),

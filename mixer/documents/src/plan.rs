@@ -82,7 +82,7 @@ impl Rules {
         self.places.is_empty()
     }
 
-    fn new<'p>(
+    pub(crate) fn new<'p>(
         rules: impl Iterator<Item = (usize, usize, &'p Condition)>,
         indexing: Indexing,
     ) -> Self {

@@ -13,11 +13,12 @@ use crate::load::SHAPES;
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The kinds of documents: the kind key, and the definition of the body.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
     ("policy", "policy"),
     ("adapter", "adapter"),
     ("mesh", "mesh"),
     ("service", "service"),
+    ("route", "route"),
     ("telemetry", "telemetry"),
     ("attributes", "attributes"),
 ];

@@ -22,6 +22,8 @@ pub struct Service {
     pub protocol: Option<Protocol>,
     /// Where its inbound proxies (or it) listen.
     pub endpoints: Vec<Endpoint>,
+    /// Parts of it that routes send to, by name.
+    pub subsets: Vec<Subset>,
     /// `paths: {encoded_slash: keep}`: an encoded slash stays encoded instead of being refused.
     pub keep_encoded_slash: bool,
     /// How requests are spread over its endpoints.
@@ -57,6 +59,15 @@ pub enum Endpoint {
     Dns(String, u16),
 }
 
+/// A part of a service, such as a version: what `to` of a route names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subset {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+}
+
 impl Protocol {
     pub(crate) const WORDS: [(&'static str, Protocol); 4] = [
         ("http", Protocol::Http),
@@ -84,6 +95,11 @@ impl fmt::Display for Endpoint {
 }
 
 impl Service {
+    /// The subset of this name.
+    pub fn subset(&self, name: &str) -> Option<&Subset> {
+        self.subsets.iter().find(|subset| &*subset.name == name)
+    }
+
     /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value (but for the span).
     pub fn canonical(&self) -> String {
         let mut document = json!({ "service": &*self.name });
@@ -97,11 +113,10 @@ impl Service {
             document["protocol"] = protocol.word().into();
         }
         if !self.endpoints.is_empty() {
-            document["endpoints"] = self
-                .endpoints
-                .iter()
-                .map(|endpoint| endpoint.to_string())
-                .collect();
+            document["endpoints"] = texts(&self.endpoints);
+        }
+        for subset in &self.subsets {
+            document["subsets"][&*subset.name] = json!({ "endpoints": texts(&subset.endpoints) });
         }
         if self.keep_encoded_slash {
             document["paths"] = json!({ "encoded_slash": "keep" });
@@ -142,4 +157,11 @@ impl Service {
         }
         document.to_string()
     }
+}
+
+fn texts(endpoints: &[Endpoint]) -> serde_json::Value {
+    endpoints
+        .iter()
+        .map(|endpoint| endpoint.to_string())
+        .collect()
 }

@@ -7,9 +7,11 @@ use mixer_attributes::{AttributeBag, Value, Vocabulary, vocabulary};
 use mixer_cel::{ReferenceId, References};
 
 use crate::applicability::Applicability;
+use crate::index::Index;
 use crate::plan::Indexing;
 use crate::{
-    AdapterDocument, Applicable, At, Diagnostics, Mesh, Plan, Policy, Scope, Service, Telemetry,
+    AdapterDocument, Applicable, At, Diagnostics, Mesh, Plan, Policy, Route, Scope, Service,
+    Telemetry,
 };
 
 /// One set of documents: checked, compiled, immutable.
@@ -24,6 +26,8 @@ pub struct PolicySet {
     /// In document order.
     pub services: Vec<Arc<Service>>,
     /// In document order.
+    pub routes: Vec<Arc<Route>>,
+    /// In document order.
     pub telemetry: Vec<Telemetry>,
     /// Built-in and custom attributes.
     pub vocabulary: Vocabulary,
@@ -35,6 +39,8 @@ pub struct PolicySet {
     /// Warnings, and the sources all spans point into.
     pub warnings: Diagnostics,
     pub(crate) applicability: Applicability,
+    /// Of the `for` of routes.
+    pub(crate) route_index: Index,
     /// Positions in `services` by name.
     pub(crate) by_name: HashMap<Arc<str>, usize>,
 }

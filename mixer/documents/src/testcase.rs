@@ -25,6 +25,32 @@ pub struct Test {
     pub span: Span,
 }
 
+/// One test of a route, `like` already merged in.
+#[derive(Clone, Debug)]
+pub struct RouteTest {
+    /// Where the request goes.
+    pub to: Option<RouteExpectation>,
+    /// The rule that says so.
+    pub by: Option<Arc<str>>,
+    /// `name:`.
+    pub name: Option<Arc<str>>,
+    /// The request.
+    pub given: OwnedBag,
+    /// Its place.
+    pub span: Span,
+}
+
+/// Where a request goes in a test of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteExpectation {
+    /// To this subset, always.
+    Subset(Arc<str>),
+    /// To these with these weights, by name.
+    Weights(Vec<(Arc<str>, u8)>),
+    /// To the endpoints of the service.
+    Service,
+}
+
 /// What a test claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestKind {

@@ -55,6 +55,17 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
+impl Entry {
+    /// The key as if it were a value, for what checks values.
+    pub(crate) fn key_node(&self) -> Node {
+        Node {
+            span: self.span,
+            value: Value::Scalar(Scalar::plain(&self.key)),
+            flow: self.value.flow,
+        }
+    }
+}
+
 impl Scalar {
     pub(crate) fn plain(text: &str) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! `mixer test`: runs the tests that stand beside policies.
+//! `mixer test`: runs the tests that stand beside policies and routes.
 
 mod junit;
 mod shown;
@@ -87,8 +87,8 @@ fn once(args: &Args, sources: Sources) -> ExitCode {
     let report = loaded.runtime.block_on(tests);
     for (test, failure) in report.failures() {
         eprintln!(
-            "{}: policy {}: {}: {}",
-            test.place, test.policy, test.test, failure.message
+            "{}: {} {}: {}: {}",
+            test.place, test.kind, test.policy, test.test, failure.message
         );
         eprint!("{}", failure.why);
     }

@@ -141,14 +141,19 @@ fn count(set: &PolicySet) -> String {
         .iter()
         .filter(|adapter| adapter.span.is_some())
         .count();
-    let tests = set.policies.iter().map(|policy| policy.tests.len()).sum();
-    [
+    let of_policies = set.policies.iter().map(|policy| policy.tests.len());
+    let of_routes = set.routes.iter().map(|route| route.tests.len());
+    let tests = of_policies.chain(of_routes).sum();
+    let mut counts = vec![
         count(set.policies.len(), "policy", "policies"),
         count(written, "adapter", "adapters"),
         count(set.services.len(), "service", "services"),
-        count(tests, "test", "tests"),
-    ]
-    .join(", ")
+    ];
+    if !set.routes.is_empty() {
+        counts.push(count(set.routes.len(), "route", "routes"));
+    }
+    counts.push(count(tests, "test", "tests"));
+    counts.join(", ")
 }
 
 fn explain(id: &str) -> ExitCode {

@@ -105,6 +105,7 @@ impl Common {
                         .iter()
                         .map(|service| service.canonical()),
                 )
+                .chain(snapshot.set.routes.iter().map(|route| route.canonical()))
                 .collect(),
         }
     }

@@ -7,21 +7,26 @@ use std::sync::Arc;
 
 use mixer_attributes::AttributeBag;
 use mixer_cel::Evaluation;
-use mixer_documents::{Applicable, Condition, Otherwise, Policy, PolicySet, RuleKind, Span};
+use mixer_documents::{
+    Applicable, Condition, Otherwise, Policy, PolicySet, Route, RouteRule, RouteTable, RuleKind,
+    Span,
+};
 use serde::Serialize;
 
 use crate::dispatch::{Decision, ShadowVerdict};
 
-/// Of all policies of a set.
+/// Of all policies and routes of a set.
 #[derive(Clone, Debug, Serialize)]
 pub struct Coverage {
-    /// In decision order.
+    /// Policies in decision order, then routes.
     pub policies: Vec<PolicyCoverage>,
 }
 
-/// Of one policy.
+/// Of one policy or route.
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyCoverage {
+    /// `policy` or `route`.
+    pub kind: &'static str,
     /// Its name.
     pub policy: Arc<str>,
     /// `path:line:column`.
@@ -30,10 +35,10 @@ pub struct PolicyCoverage {
     pub parts: Vec<PartCoverage>,
 }
 
-/// Of a rule, quota or `otherwise`.
+/// Of a rule, quota, `otherwise` or rule of a route.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartCoverage {
-    /// `deny`, `require`, `allow`, `quota` or `otherwise`.
+    /// `deny`, `require`, `allow`, `quota`, `otherwise` or `rule`.
     pub kind: &'static str,
     /// Its sentence.
     pub sentence: Arc<str>,
@@ -92,6 +97,7 @@ impl Coverage {
                 .policies
                 .iter()
                 .map(|policy| policy_coverage(policy, set))
+                .chain(set.routes.iter().map(|route| route_coverage(route, set)))
                 .collect(),
         }
     }
@@ -164,6 +170,35 @@ impl Coverage {
     }
 }
 
+impl Coverage {
+    /// Adds what one test of a route reached: the rules up to the one that decided.
+    pub(super) fn note_route(
+        &mut self,
+        set: &PolicySet,
+        table: &RouteTable,
+        bag: &AttributeBag<'_>,
+        found: Option<(&Arc<Route>, &Arc<RouteRule>)>,
+    ) {
+        for (route, rule) in table.rules() {
+            let at = set
+                .routes
+                .iter()
+                .position(|known| Arc::ptr_eq(known, route));
+            let number = route.rules.iter().position(|one| Arc::ptr_eq(one, rule));
+            let (Some(at), Some(number)) = (at, number) else {
+                continue;
+            };
+            let part = &mut self.policies[set.policies.len() + at].parts[number];
+            let mut evaluation = Evaluation::new(bag, &set.references);
+            walk(&rule.when, &mut part.lines, &mut evaluation);
+            if found.is_some_and(|(_, decided)| Arc::ptr_eq(decided, rule)) {
+                part.decided = true;
+                return;
+            }
+        }
+    }
+}
+
 /// Notes the values of lines as far as the engine goes through them; whether all hold.
 fn walk<'a>(
     condition: &'a Condition,
@@ -189,17 +224,7 @@ fn walk<'a>(
 
 fn policy_coverage(policy: &Policy, set: &PolicySet) -> PolicyCoverage {
     let place = |span: Span| set.warnings.sources.place(span);
-    let lines = |role: &'static str, condition: &Condition| -> Vec<LineCoverage> {
-        let lines = condition.lines.iter().map(|(line, span)| LineCoverage {
-            role,
-            expression: line.source().to_owned(),
-            place: place(*span),
-            was_true: false,
-            was_false: false,
-            was_undetermined: false,
-        });
-        lines.collect()
-    };
+    let lines = |role, condition| lines(role, condition, set);
     let part = |kind, sentence: &Arc<str>, span, lines| PartCoverage {
         kind,
         sentence: sentence.clone(),
@@ -226,8 +251,38 @@ fn policy_coverage(policy: &Policy, set: &PolicySet) -> PolicyCoverage {
         Otherwise::Deny { sentence, span, .. } => part("otherwise", sentence, *span, Vec::new()),
     });
     PolicyCoverage {
+        kind: "policy",
         policy: policy.name.clone(),
         place: place(policy.span),
         parts: rules.chain(quotas).chain(otherwise).collect(),
     }
+}
+
+fn route_coverage(route: &Route, set: &PolicySet) -> PolicyCoverage {
+    let place = |span: Span| set.warnings.sources.place(span);
+    let parts = route.rules.iter().map(|rule| PartCoverage {
+        kind: "rule",
+        sentence: rule.name.clone(),
+        place: place(rule.span),
+        decided: false,
+        lines: lines("when", &rule.when, set),
+    });
+    PolicyCoverage {
+        kind: "route",
+        policy: route.name.clone(),
+        place: place(route.span),
+        parts: parts.collect(),
+    }
+}
+
+fn lines(role: &'static str, condition: &Condition, set: &PolicySet) -> Vec<LineCoverage> {
+    let lines = condition.lines.iter().map(|(line, span)| LineCoverage {
+        role,
+        expression: line.source().to_owned(),
+        place: set.warnings.sources.place(*span),
+        was_true: false,
+        was_false: false,
+        was_undetermined: false,
+    });
+    lines.collect()
 }

@@ -326,3 +326,63 @@ tests:
     let all = report(documents, Choice::default()).await.coverage;
     assert_eq!(all.reached().percent(), 100, "{all:?}");
 }
+
+const ROUTES: &str = r#"
+service: products.shop
+subsets: { v1: { endpoints: ["10.0.0.5:80"] }, v2: { endpoints: ["10.0.0.9:80"] } }
+---
+service: reviews.shop
+---
+route: canary
+for: destination.service == "products.shop"
+rules:
+  - { name: old, when: 'request.path == "/old"', redirect: { location: /new } }
+  - { name: testers, when: 'request.headers[?"x-tester"].orValue("") == "yes"', to: { v2: 100 } }
+  - { name: split, to: { v1: 95, v2: 5 } }
+tests:
+  - { name: get, to: { v1: 95, v2: 5 }, by: split, given: { destination: { service: products.shop }, request: { method: GET, path: / } } }
+  - { to: v2, like: get, given: { request: { headers: { x-tester: "yes" } } } }
+  - { by: old, like: get, given: { request: { path: /old } } }
+  - { to: service, like: get, given: { destination: { service: reviews.shop } } }
+"#;
+
+#[tokio::test]
+async fn tests_of_routes_say_where_requests_go() {
+    let held = report(ROUTES, Choice::default()).await;
+    assert_eq!((held.passed(), held.failures().count()), (4, 0), "{held:?}");
+    assert_eq!(held.coverage.reached().percent(), 100);
+    for (test, says) in [
+        (
+            "{ to: v1, like: get }",
+            "expected to: v1, but it goes to { v1: 95, v2: 5 } by \"split\" of route canary (test.yaml:12:13)",
+        ),
+        (
+            "{ to: v1, like: get, given: { request: { path: /old } } }",
+            "nowhere (a redirect) by \"old\"",
+        ),
+        ("{ by: testers, like: get }", "expected by: testers, but"),
+        ("{ to: service, like: get }", "expected to: service, but"),
+        (
+            "{ to: v1, like: get, given: { destination: { service: reviews.shop } } }",
+            "no rule matches",
+        ),
+        (
+            "{ to: v1, given: { request: { path: / } } }",
+            "does not say which service",
+        ),
+        (
+            "{ to: v1, given: { destination: { service: a.shop } } }",
+            "no `service` document declares `a.shop`",
+        ),
+    ] {
+        let failed = report(&format!("{ROUTES}  - {test}\n"), Choice::default()).await;
+        let messages: Vec<_> = failed
+            .failures()
+            .map(|(_, failure)| failure.message.clone())
+            .collect();
+        assert!(
+            matches!(messages.as_slice(), [message] if message.contains(says)),
+            "{test}: {messages:?}"
+        );
+    }
+}

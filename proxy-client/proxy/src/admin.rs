@@ -103,7 +103,7 @@ async fn clusters(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "endpoints": endpoints,
             "circuit": circuit,
         });
-        clusters.insert(upstream.service.name.to_string(), about);
+        clusters.insert(upstream.label(), about);
     }
     Json(clusters.into())
 }
@@ -153,7 +153,7 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
                 .iter()
                 .map(|shown| shown.address.to_string())
                 .collect();
-            (upstream.service.name.to_string(), json!(addresses))
+            (upstream.label(), json!(addresses))
         })
         .collect();
     Json(json!({

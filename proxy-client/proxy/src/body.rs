@@ -18,7 +18,17 @@ use crate::flag::Flag;
 use crate::forward::Carrying;
 use crate::headers::{strip_forwarded, strip_identity};
 use crate::pace::Owed;
+use crate::route::Reader;
 use crate::vet::strip_trailers;
+
+/// Why a request's body ends before its end: the server must not take what it has for all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error("the caller's body broke off: {0}")]
+    Caller(#[from] hyper::Error),
+    #[error("another try has taken the place of this one")]
+    Superseded,
+}
 
 /// A request's body, to the server.
 #[derive(Debug)]
@@ -33,24 +43,27 @@ pub(crate) enum RequestBody {
         /// What the caller owes of it; `None`: nothing, however long it takes.
         owed: Option<Owed>,
     },
+    /// Kept while it passes.
+    Kept(Reader),
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let RequestBody::Streaming {
-            body,
-            count,
-            strangers,
-            owed,
-        } = self.get_mut()
-        else {
-            return Poll::Ready(None);
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let (body, count, strangers, owed) = match self.get_mut() {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Kept(reader) => return Pin::new(reader).poll_frame(context),
+            RequestBody::Streaming {
+                body,
+                count,
+                strangers,
+                owed,
+            } => (body, count, strangers, owed),
         };
         let polled = next(body, context);
         if let Some(owed) = owed {
@@ -69,13 +82,14 @@ impl Body for RequestBody {
                 }
             }
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| Ok(frame?)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
             RequestBody::Streaming { body, .. } => body.is_end_stream(),
+            RequestBody::Kept(reader) => reader.is_end_stream(),
         }
     }
 
@@ -83,6 +97,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streaming { body, .. } => body.size_hint(),
+            RequestBody::Kept(reader) => reader.size_hint(),
         }
     }
 }

@@ -83,6 +83,10 @@ pub struct Limits {
     pub upstream_http2: usize,
     /// Servers tried when connections fail: 3.
     pub connect_tries: usize,
+    /// Bytes of a request's body that are kept for another try, or for a copy: 64 KiB. A larger one is sent once.
+    pub retry_bytes: usize,
+    /// Copies of requests in flight per thread: 128. More are left out.
+    pub mirrors: usize,
     /// For a question to Mixer, all tries together: 150 ms. Then the destination's `fail` decides.
     pub check: Duration,
     /// For requests in flight when the proxy ends: 10 s.
@@ -165,6 +169,8 @@ impl Default for Limits {
             connections: 16_384,
             head_bytes: 64 << 10,
             headers: 100,
+            retry_bytes: 64 << 10,
+            mirrors: 128,
             buffer_bytes: 128 << 10,
             window_bytes: 4 << 20,
             streams: 256,

@@ -83,6 +83,8 @@ pub(crate) struct Exchange {
     /// `Scope::standard_metrics`.
     pub(crate) standard: bool,
     pub(crate) record: Option<Box<Record>>,
+    /// The name of the route that was taken.
+    pub(crate) route: Option<Arc<str>>,
     /// What it holds of limits of how many at once; freed with it.
     pub(crate) in_flight: InFlight,
 }
@@ -124,6 +126,7 @@ impl Exchange {
             response_bytes: 0,
             standard: true,
             record: None,
+            route: None,
             in_flight: InFlight::default(),
         }
     }
@@ -241,6 +244,9 @@ impl Exchange {
             bag.set(name::RESPONSE_SIZE, int(self.response_bytes));
             bag.set(name::RESPONSE_DURATION, Value::Duration(duration.into()));
             bag.set(name::RESPONSE_FLAGS, Value::String(self.flag.letters()));
+            if let Some(route) = &self.route {
+                bag.set(name::CONTEXT_ROUTE, Value::String(route));
+            }
             if let Some(status) = self.grpc_status {
                 bag.set(name::RESPONSE_GRPC_STATUS, Value::Int(status.into()));
             }

@@ -27,6 +27,16 @@ pub(crate) enum Flag {
     UpstreamProtocol,
     /// As much is carried to the service as its circuit admits.
     UpstreamOverflow,
+    /// The server ended the stream, of which it did nothing.
+    UpstreamReset,
+    /// No response came in the time that a route gives.
+    UpstreamTimeout,
+    /// It would have been tried again, but the tries or their budget are spent.
+    RetriesSpent,
+    /// A route had it wait.
+    DelayInjected,
+    /// A route had it fail.
+    FaultInjected,
     /// The service has no endpoint.
     NoUpstream,
     /// No service is meant, and nothing else may be reached.
@@ -52,6 +62,11 @@ impl Flag {
             Flag::UpstreamTermination => "UC",
             Flag::UpstreamProtocol => "UPE",
             Flag::UpstreamOverflow => "UO",
+            Flag::UpstreamReset => "UR",
+            Flag::UpstreamTimeout => "UT",
+            Flag::RetriesSpent => "URX",
+            Flag::DelayInjected => "DI",
+            Flag::FaultInjected => "FI",
             Flag::NoUpstream => "UH",
             Flag::NoRoute => "NR",
             Flag::DownstreamTermination => "DC",

@@ -1,4 +1,4 @@
-//! Sending a request to a server, again where that is safe.
+//! Sending a request to a server once; again where that is safe whatever it asks. (What a route has tried again is in `route/carry.rs`.)
 //!
 //! A connection that fails has carried nothing: the next address is tried. A kept connection may have been closed by the server
 //! at the very moment it was taken: then a request of which nothing was written, or one that is idempotent and has no body (RFC
@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use mixer_runtime::Instant;
 
 use crate::body::{RequestBody, grpc_status};
 use crate::pool::{ConnectError, Lease, SendError};
 use crate::reply::Reply;
+use crate::route::elapse;
 use crate::routing::Addresses;
 use crate::upstream::{Attempt, Kind, Outcome, Permit, Upstream, Wanted};
 use crate::worker::Worker;
@@ -26,8 +28,22 @@ pub(crate) enum Target {
     Address(SocketAddr),
     /// A service of the mesh.
     Service(Arc<Upstream>),
+    /// A service, for a copy of a request: nothing that happens to it counts.
+    Mirror(Arc<Upstream>),
     /// A host no service names.
     Outside(Arc<Addresses>),
+}
+
+/// How a request is sent.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    /// Of the value the service is balanced by.
+    pub(crate) hash: Option<u64>,
+    pub(crate) http2: bool,
+    /// Where it was tried already; where it fails is added.
+    pub(crate) tried: &'a mut Vec<SocketAddr>,
+    /// When its time is over.
+    pub(crate) until: Option<Instant>,
 }
 
 /// One try: an address, and what is kept of it where a service is meant.
@@ -46,7 +62,7 @@ pub(crate) struct Carrying {
 /// A request's place at an endpoint and in the circuit, until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    _attempt: Option<Attempt>,
+    attempt: Option<Attempt>,
     _permit: Option<Permit>,
 }
 
@@ -55,7 +71,7 @@ impl Target {
         let address = match self {
             Target::Address(address) => *address,
             Target::Outside(addresses) => addresses.next()?,
-            Target::Service(upstream) => {
+            Target::Service(upstream) | Target::Mirror(upstream) => {
                 let shared = &worker.shared;
                 let attempt = upstream.pick(wanted, shared.clock.now(), &shared.random)?;
                 return Some(Try {
@@ -74,7 +90,7 @@ impl Target {
     fn len(&self) -> usize {
         match self {
             Target::Address(_) => 1,
-            Target::Service(upstream) => upstream.len(),
+            Target::Service(upstream) | Target::Mirror(upstream) => upstream.len(),
             Target::Outside(addresses) => addresses.len(),
         }
     }
@@ -82,7 +98,7 @@ impl Target {
     fn name(&self) -> &str {
         match self {
             Target::Address(_) => "the application",
-            Target::Service(upstream) => &upstream.service.name,
+            Target::Service(upstream) | Target::Mirror(upstream) => &upstream.service.name,
             Target::Outside(_) => "the host",
         }
     }
@@ -100,8 +116,8 @@ impl Target {
 }
 
 impl Try {
-    fn ended(&self, outcome: Outcome, worker: &Worker) {
-        if let Some(attempt) = &self.attempt {
+    fn ended(&self, target: &Target, outcome: Outcome, worker: &Worker) {
+        if let (Some(attempt), Target::Service(_)) = (&self.attempt, target) {
             attempt.ended(outcome, worker.shared.clock.now());
         }
     }
@@ -113,38 +129,57 @@ impl Carrying {
         self.lease.give_back();
     }
 
+    /// The endpoint of a service that carries it.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let attempt = self._held.attempt.as_ref()?;
+        Some(attempt.endpoint.address)
+    }
+
     /// The response goes on as another protocol: its place stays taken.
     pub(crate) fn held(self) -> Held {
         self._held
     }
 }
 
-/// The head of the server's response, and what carries its body. `hash`: of the value the service is balanced by.
+/// The head of the server's response, and what carries its body.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
     target: &Target,
-    hash: Option<u64>,
-    http2: bool,
+    sending: Sending<'_>,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Carrying), Reply> {
+    let Sending {
+        hash,
+        http2,
+        tried,
+        until,
+    } = sending;
     let permit = target.permit(Kind::Requests)?;
-    let mut tried: Vec<SocketAddr> = Vec::new();
+    let mut connects = 0;
     let mut again = false;
     loop {
-        let wanted = Wanted {
-            hash,
-            tried: &tried,
-        };
+        let wanted = Wanted { hash, tried };
         let Some(tried_now) = target.pick(worker, wanted) else {
             return Err(Reply::no_upstream(target.name()));
         };
-        let mut lease = match lease(worker, target, tried_now.address, http2, again).await {
-            Ok(lease) => lease,
-            Err(Unleased::Overflow(reply)) => return Err(reply),
-            Err(Unleased::Connect(error)) => {
-                tried_now.ended(Outcome::NoAnswer, worker);
+        let leased = tokio::select! {
+            biased;
+            leased = lease(worker, target, tried_now.address, http2, again) => Some(leased),
+            () = elapse(worker, until) => None,
+        };
+        let mut lease = match leased {
+            Some(Ok(lease)) => lease,
+            Some(Err(Unleased::Overflow(reply))) => return Err(reply),
+            None => {
+                tried_now.ended(target, Outcome::NoAnswer, worker);
                 tried.push(tried_now.address);
-                if tried.len() < target.len().min(worker.shared.config.limits.connect_tries) {
+                return Err(Reply::timed_out());
+            }
+            Some(Err(Unleased::Connect(error))) => {
+                tried_now.ended(target, Outcome::NoAnswer, worker);
+                tried.push(tried_now.address);
+                connects += 1;
+                if connects < target.len().min(worker.shared.config.limits.connect_tries) {
                     continue;
                 }
                 return Err(Reply::unreachable(error.to_string()));
@@ -155,11 +190,20 @@ pub(crate) async fn forward(
         } else {
             None
         };
-        match lease.send(request).await {
+        let sent = tokio::select! {
+            biased;
+            sent = lease.send(request) => sent,
+            () = elapse(worker, until) => {
+                tried_now.ended(target, Outcome::NoAnswer, worker);
+                tried.push(tried_now.address);
+                return Err(Reply::timed_out());
+            }
+        };
+        match sent {
             Ok(response) => {
-                tried_now.ended(outcome(&response), worker);
+                tried_now.ended(target, outcome(&response), worker);
                 let held = Held {
-                    _attempt: tried_now.attempt,
+                    attempt: tried_now.attempt,
                     _permit: permit,
                 };
                 let carrying = Carrying { lease, _held: held };
@@ -173,9 +217,12 @@ pub(crate) async fn forward(
                 // The server may have closed a connection that was kept: that says nothing about it.
                 Some(replay) if is_lost(&error) => request = replay,
                 _ => {
-                    tried_now.ended(Outcome::NoAnswer, worker);
+                    tried_now.ended(target, Outcome::NoAnswer, worker);
+                    tried.push(tried_now.address);
                     return Err(if error.is_parse() {
                         Reply::upstream_protocol()
+                    } else if is_refused(&error) {
+                        Reply::refused_stream()
                     } else {
                         Reply::terminated()
                     });
@@ -207,7 +254,7 @@ async fn lease(
     let _pending = target.permit(Kind::Pending).map_err(Unleased::Overflow)?;
     let circuit = match target {
         Target::Service(upstream) => Some(&upstream.circuit),
-        Target::Address(_) | Target::Outside(_) => None,
+        Target::Address(_) | Target::Mirror(_) | Target::Outside(_) => None,
     };
     match worker.pool.open(address, http2, circuit).await {
         Ok(lease) => Ok(lease),
@@ -244,6 +291,13 @@ fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     *replay.version_mut() = request.version();
     *replay.headers_mut() = request.headers().clone();
     Some(replay)
+}
+
+/// Whether the server refused the stream, of which it did nothing (RFC 9113 section 8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = error.source();
+    let source = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Whether the connection was lost, rather than answered wrongly.

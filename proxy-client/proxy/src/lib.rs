@@ -25,6 +25,7 @@ mod pool;
 mod rate_limit;
 mod reply;
 mod request;
+mod route;
 mod routing;
 mod shared;
 mod start;

@@ -29,6 +29,14 @@ pub(crate) struct Counters {
     connect_failed: AtomicU64,
     retried: AtomicU64,
     cut: AtomicU64,
+    route_retried: AtomicU64,
+    retry_refused: AtomicU64,
+    timed_out: AtomicU64,
+    delayed: AtomicU64,
+    aborted: AtomicU64,
+    mirrored: AtomicU64,
+    mirror_failed: AtomicU64,
+    mirror_dropped: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -57,6 +65,8 @@ impl Counters {
             | Flag::MixerOverloaded
             | Flag::MixerCold
             | Flag::MixerMalformed => add(&self.unavailable, 1),
+            Flag::UpstreamTimeout => add(&self.timed_out, 1),
+            Flag::FaultInjected => add(&self.aborted, 1),
             _ => {}
         }
     }
@@ -96,6 +106,30 @@ impl Counters {
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
     pub(crate) fn cut(&self) {
         add(&self.cut, 1);
+    }
+
+    pub(crate) fn route_retried(&self) {
+        add(&self.route_retried, 1);
+    }
+
+    pub(crate) fn retry_refused(&self) {
+        add(&self.retry_refused, 1);
+    }
+
+    pub(crate) fn delayed(&self) {
+        add(&self.delayed, 1);
+    }
+
+    pub(crate) fn mirrored(&self) {
+        add(&self.mirrored, 1);
+    }
+
+    pub(crate) fn mirror_failed(&self) {
+        add(&self.mirror_failed, 1);
+    }
+
+    pub(crate) fn mirror_dropped(&self) {
+        add(&self.mirror_dropped, 1);
     }
 }
 
@@ -207,6 +241,46 @@ impl Collector for Exposed {
             "mixer_proxy_connections_cut",
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
+        )?;
+        counter(
+            "mixer_proxy_route_retries",
+            "Requests sent again because a route says so",
+            sum(|c| &c.route_retried),
+        )?;
+        counter(
+            "mixer_proxy_route_retries_refused",
+            "Requests not sent again because their tries or the budget were spent",
+            sum(|c| &c.retry_refused),
+        )?;
+        counter(
+            "mixer_proxy_route_timeouts",
+            "Requests without a response in the time of a route",
+            sum(|c| &c.timed_out),
+        )?;
+        counter(
+            "mixer_proxy_route_delays",
+            "Requests that a route had wait",
+            sum(|c| &c.delayed),
+        )?;
+        counter(
+            "mixer_proxy_route_aborts",
+            "Requests that a route had fail",
+            sum(|c| &c.aborted),
+        )?;
+        counter(
+            "mixer_proxy_route_mirrors",
+            "Copies of requests that were answered",
+            sum(|c| &c.mirrored),
+        )?;
+        counter(
+            "mixer_proxy_route_mirrors_failed",
+            "Copies of requests that were not answered",
+            sum(|c| &c.mirror_failed),
+        )?;
+        counter(
+            "mixer_proxy_route_mirrors_dropped",
+            "Copies of requests that were not sent: too many, or too large",
+            sum(|c| &c.mirror_dropped),
         )?;
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {

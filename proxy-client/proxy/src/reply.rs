@@ -159,6 +159,59 @@ impl Reply {
         )
     }
 
+    /// The server refused the stream.
+    pub(crate) fn refused_stream() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            Flag::UpstreamReset,
+            "the server refused the request's stream",
+        )
+    }
+
+    /// No response came in the time that a route gives.
+    pub(crate) fn timed_out() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            4,
+            Flag::UpstreamTimeout,
+            "the server did not answer in time",
+        )
+    }
+
+    /// A route has the request fail.
+    pub(crate) fn aborted(status: u16) -> Self {
+        // gRPC, "HTTP to gRPC Status Code Mapping".
+        let grpc = match status {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502..=504 => 14,
+            _ => 2,
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Self::new(
+            status,
+            grpc,
+            Flag::FaultInjected,
+            "a route has this request fail, to see what happens then",
+        )
+    }
+
+    /// A route sends the caller elsewhere.
+    pub(crate) fn redirect(status: u16, location: &str) -> Self {
+        if HeaderValue::from_str(location).is_err() {
+            return Self::malformed("the location that a route sends to cannot be written");
+        }
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+        let reply = Self::new(status, 2, Flag::None, format!("it is at {location}"));
+        Self {
+            location: Some(location.into()),
+            ..reply
+        }
+    }
+
     /// What came was no response.
     pub(crate) fn upstream_protocol() -> Self {
         Self::new(

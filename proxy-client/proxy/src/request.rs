@@ -22,10 +22,12 @@ use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, is_t
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
-use crate::forward::{Carrying, Held, Target, forward};
+use crate::flag::Flag;
+use crate::forward::{Carrying, Held, Target};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::pace::Owed;
 use crate::reply::Reply;
+use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
 use crate::vet::vet;
@@ -112,9 +114,10 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let service = destination.name(&shared.config);
     let scope = worker.scope(at, service);
 
-    let keep = resolved
-        .as_ref()
-        .is_ok_and(|(_, service)| service.is_some_and(|service| service.keep_encoded_slash));
+    let keep = resolved.as_ref().is_ok_and(|resolved| {
+        let service = resolved.service;
+        service.is_some_and(|service| service.keep_encoded_slash)
+    });
     let slash = if keep {
         EncodedSlash::Keep
     } else {
@@ -148,7 +151,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
             }));
         }
     }
-    let (target, declared) = resolved?;
+    let Resolved {
+        mut target,
+        service: declared,
+        routed,
+    } = resolved?;
     if let (Some(scope), Err(why)) = (&scope, &read)
         && scope.reads_path
     {
@@ -185,17 +192,33 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if let Some(record) = &mut exchange.record {
         record.answer.clone_from(&answer);
     }
+    let chosen = routed.and_then(|routed| route::choose(exchange, &routing, routed, &head));
+    if let Some(chosen) = &chosen {
+        exchange.route = Some(chosen.route.clone());
+        target = Target::Service(chosen.target.clone());
+    }
     let hash = balanced_by(exchange, &routing, &target, &head);
     // The state may have changed while Mixer was asked: what the newest one says about paths holds.
     let reads_path = worker
         .scope(at, service)
         .or(scope)
-        .is_some_and(|scope| scope.reads_path);
-    let rewritten = match &read {
-        Ok(read) if reads_path && *read.encoded != *parts.uri.path() => {
+        .is_some_and(|scope| scope.reads_path)
+        || routed
+            .and_then(|routed| routed.table.as_ref())
+            .is_some_and(|table| table.reads_path);
+    let rewrite = chosen
+        .as_ref()
+        .and_then(|chosen| chosen.rule.rewrite.as_ref());
+    let moved = match (&read, rewrite) {
+        (Ok(read), Some(rewrite)) => route::rewritten(rewrite, &read.encoded),
+        _ => None,
+    };
+    let rewritten = match (&read, &moved) {
+        (Ok(_), Some(path)) => Some(with_path(path, parts.uri.query())?),
+        (Ok(read), None) if reads_path && *read.encoded != *parts.uri.path() => {
             Some(with_path(&read.encoded, parts.uri.query())?)
         }
-        Err(why) if reads_path => return Err(Reply::malformed(why.to_string())),
+        (Err(why), _) if reads_path => return Err(Reply::malformed(why.to_string())),
         _ => None,
     };
     drop(read);
@@ -204,6 +227,10 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
             return Err(Reply::denied(answer));
         }
         headers::apply(&answer.headers, false, &mut parts.headers);
+    }
+    if let Some(chosen) = &chosen {
+        meddle(exchange, chosen).await?;
+        route::change(&chosen.rule.request_headers, &mut parts.headers);
     }
 
     if at == At::Inbound {
@@ -215,7 +242,16 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         .is_some_and(|service| matches!(service.protocol, Some(Declared::Http2 | Declared::Grpc)))
         || (parts.version == Version::HTTP_2 && exchange.protocol == Protocol::Grpc);
     let asked_upgrade = asked_upgrade.filter(|_| !http2);
-    address(&mut parts, http2, authority, rewritten)?;
+    match rewrite.and_then(|rewrite| rewrite.host.as_deref()) {
+        None => address(&mut parts, http2, authority, rewritten)?,
+        Some(host) => {
+            let value = HeaderValue::from_str(host).map_err(|_| Malformed::BadHost)?;
+            parts.headers.insert(header::HOST, value);
+            // The target is written anew, with the other authority.
+            let target = rewritten.or_else(|| parts.uri.path_and_query().cloned());
+            address(&mut parts, http2, Some(host), target)?;
+        }
+    }
     if let Some(to) = &asked_upgrade {
         parts
             .headers
@@ -235,12 +271,42 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
                 .then(|| Owed::nothing(connection.clone())),
         }
     };
+    let grpc = exchange.protocol == Protocol::Grpc;
+    let kept = chosen.as_ref().filter(|chosen| {
+        chosen.mirror.is_some() || chosen.retry(parts.method.as_str(), grpc).is_some()
+    });
+    let (body, replay) = match body {
+        body if kept.is_some() && !body.is_end_stream() => {
+            let replay = Replay::new(body, shared.config.limits.retry_bytes);
+            (RequestBody::Kept(replay.reader()), Some(replay))
+        }
+        body => (body, None),
+    };
     let request = Request::from_parts(parts, body);
-    let (mut response, carrying) = match forward(worker, &target, hash, http2, request).await {
-        Ok(passed) => passed,
+    if let Some(to) = chosen.as_ref().and_then(|chosen| chosen.mirror.as_ref()) {
+        route::mirror(worker, to, http2, &request, replay.as_ref());
+    }
+    let asked = Asked {
+        target: &target,
+        hash,
+        http2,
+        grpc,
+        chosen: chosen.as_ref(),
+        replay: replay.as_ref(),
+        repeatable: asked_upgrade.is_none(),
+    };
+    let Carried {
+        mut response,
+        carrying,
+        spent,
+    } = match route::carry(worker, asked, request).await {
+        Ok(carried) => carried,
         Err(_) if connection.pace.is_refused() => return Err(Malformed::Framing.into()),
         Err(reply) => return Err(reply),
     };
+    if spent {
+        exchange.flag = Flag::RetriesSpent;
+    }
 
     let upgraded = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (Some(asked), Some(to)) = (
@@ -257,6 +323,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         None
     };
     headers::strip_response(response.headers_mut());
+    if let Some(chosen) = &chosen {
+        route::change(&chosen.rule.response_headers, response.headers_mut());
+    }
     if let Some(answer) = &answer {
         headers::apply(&answer.headers, true, response.headers_mut());
         if let Some(limits) = &answer.limits {
@@ -283,12 +352,38 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     })
 }
 
-/// Where the request goes, and the document of its service if it has one.
+/// Where a request goes.
+struct Resolved<'r> {
+    target: Target,
+    /// The document of its service, if it has one.
+    service: Option<&'r Service>,
+    /// What routes can say about it.
+    routed: Option<&'r Routed>,
+}
+
+/// Has the request wait or fail, or its caller go elsewhere, where a route says so.
+async fn meddle(exchange: &mut Exchange, chosen: &Chosen) -> Result<(), Reply> {
+    if let (Some(location), Some(redirect)) = (&chosen.redirect, &chosen.rule.redirect) {
+        return Err(Reply::redirect(redirect.status, location));
+    }
+    if let Some(delay) = chosen.delay {
+        exchange.flag = Flag::DelayInjected;
+        let worker = exchange.connection.worker.clone();
+        worker.counters.delayed();
+        worker.shared.clock.sleep(delay).await;
+    }
+    match chosen.abort {
+        Some(status) => Err(Reply::aborted(status)),
+        None => Ok(()),
+    }
+}
+
+/// Where the request goes.
 async fn resolve<'r>(
     exchange: &mut Exchange,
     routing: &'r Routing,
     asked: Option<(&str, &str)>,
-) -> Result<(Target, Option<&'r Service>), Reply> {
+) -> Result<Resolved<'r>, Reply> {
     let worker = &exchange.connection.worker;
     if exchange.connection.at == At::Inbound {
         let app = worker
@@ -296,12 +391,21 @@ async fn resolve<'r>(
             .config
             .app
             .expect("an inbound listener needs --app, which was checked");
-        return Ok((Target::Address(app), routing.own.as_deref()));
+        return Ok(Resolved {
+            target: Target::Address(app),
+            service: routing.own.as_deref(),
+            routed: None,
+        });
     }
     let (authority, host) = asked.ok_or(Malformed::NoHost)?;
-    if let Some(upstream) = routing.resolve(authority) {
+    if let Some(routed) = routing.resolve(authority) {
+        let upstream = &routed.whole;
         exchange.destination = Destination::Service(upstream.clone());
-        return Ok((Target::Service(upstream.clone()), Some(&upstream.service)));
+        return Ok(Resolved {
+            target: Target::Service(upstream.clone()),
+            service: Some(&upstream.service),
+            routed: Some(routed),
+        });
     }
     if !routing.mesh.outbound_allow {
         return Err(Reply::no_route(host));
@@ -310,7 +414,11 @@ async fn resolve<'r>(
         Some(addresses) => addresses,
         None => Box::pin(outside::resolve(worker, authority, host)).await?,
     };
-    Ok((Target::Outside(addresses), None))
+    Ok(Resolved {
+        target: Target::Outside(addresses),
+        service: None,
+        routed: None,
+    })
 }
 
 /// What is known about whether the request may pass, and `Err`: what must be asked. `Ok(None)`: there is nobody to ask or

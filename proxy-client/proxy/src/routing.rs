@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources};
+use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset};
 use mixer_runtime::Instant;
 
+use crate::route::Routed;
 use crate::shared::Shared;
 use crate::upstream::{Checked, Upstream, check_health};
 
@@ -29,7 +30,7 @@ pub(crate) struct Routing {
     /// What the documents' expressions refer to.
     pub(crate) references: References,
     directory: Directory,
-    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    services: HashMap<Arc<str>, Routed>,
 }
 
 /// Addresses of a host that no service names, taken in turn.
@@ -42,14 +43,28 @@ pub(crate) struct Addresses {
 impl Routing {
     /// The routing of `set`, with names resolved as far as they can be now.
     async fn new(set: &PolicySet, before: Option<&Routing>, shared: &Shared) -> Self {
-        let mut upstreams = HashMap::new();
+        let mut services = HashMap::new();
         for service in &set.services {
-            let known = before.and_then(|before| before.upstreams.get(&service.name));
-            let upstream = Upstream::new(service.clone(), known.map(|known| &**known));
+            let known = before.and_then(|before| before.services.get(&service.name));
+            let whole = Upstream::new(service.clone(), known.map(|known| &*known.whole));
+            let part = |subset: &Subset| {
+                let known = known.and_then(|known| known.subsets.get(&subset.name));
+                Upstream::part(&whole, subset, known.map(|known| &**known))
+            };
+            let parts: Vec<Upstream> = service.subsets.iter().map(part).collect();
             if let Some(resolver) = shared.resolver.get() {
-                upstream.resolve(resolver, &shared.clock).await;
+                for upstream in parts.iter().chain([&whole]) {
+                    upstream.resolve(resolver, &shared.clock).await;
+                }
             }
-            upstreams.insert(service.name.clone(), Arc::new(upstream));
+            let named = service.subsets.iter().map(|subset| subset.name.clone());
+            let routed = Routed {
+                whole: Arc::new(whole),
+                subsets: named.zip(parts.into_iter().map(Arc::new)).collect(),
+                table: set.route_table(&service.name, service.namespace.as_deref()),
+                budget: known.map_or_else(Arc::default, |known| known.budget.clone()),
+            };
+            services.insert(service.name.clone(), routed);
         }
         let own = shared.config.service.as_deref();
         let own = own
@@ -60,18 +75,19 @@ impl Routing {
             references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
-            upstreams,
+            services,
         }
     }
 
     /// The service that `authority` means.
-    pub(crate) fn resolve(&self, authority: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(&self.directory.resolve(authority)?.name)
+    pub(crate) fn resolve(&self, authority: &str) -> Option<&Routed> {
+        self.services.get(&self.directory.resolve(authority)?.name)
     }
 
-    /// Every service, for the configuration dump.
+    /// Every service and every part of one.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.upstreams.values()
+        let services = self.services.values();
+        services.flat_map(|routed| routed.subsets.values().chain([&routed.whole]))
     }
 }
 
@@ -155,20 +171,16 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 
 /// Resolves names again when their time is over, and asks endpoints whether they are well.
 pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
-    let mut kept: HashMap<Arc<str>, Kept> = HashMap::new();
+    let mut kept: HashMap<String, Kept> = HashMap::new();
     loop {
         let routing = shared.routing.load_full();
         let upstreams: Vec<&Arc<Upstream>> = routing
             .iter()
             .flat_map(|routing| routing.upstreams())
             .collect();
-        kept.retain(|name, _| {
-            upstreams
-                .iter()
-                .any(|upstream| upstream.service.name == *name)
-        });
+        kept.retain(|name, _| upstreams.iter().any(|upstream| upstream.label() == *name));
         for upstream in upstreams {
-            let name = upstream.service.name.clone();
+            let name = upstream.label();
             kept.entry(name)
                 .or_default()
                 .see_to(upstream, &shared)

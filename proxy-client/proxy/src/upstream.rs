@@ -33,6 +33,8 @@ pub(crate) use ring::hash;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) service: Arc<Service>,
+    /// Which part of the service it is; `None`: all of it.
+    pub(crate) subset: Option<Arc<str>>,
     pub(crate) circuit: Arc<Circuit>,
     endpoints: ArcSwap<Endpoints>,
     /// Whose turn it is.
@@ -73,12 +75,32 @@ impl Upstream {
         let turn = before.map_or(0, |before| before.turn.load(Ordering::Relaxed));
         Self {
             service,
+            subset: None,
             circuit,
             endpoints: ArcSwap::new(
                 before.map_or_else(Arc::default, |before| before.endpoints.load_full()),
             ),
             turn: AtomicUsize::new(turn),
             names: before.map_or_else(names::Names::default, |before| before.names.clone()),
+        }
+    }
+
+    /// The upstream of a part of `whole`, with what `before` knew of the same one. What is carried counts for the whole.
+    pub(crate) fn part(whole: &Self, subset: &documents::Subset, before: Option<&Self>) -> Self {
+        let mut service = Service::clone(&whole.service);
+        service.endpoints.clone_from(&subset.endpoints);
+        Self {
+            subset: Some(subset.name.clone()),
+            circuit: whole.circuit.clone(),
+            ..Self::new(Arc::new(service), before)
+        }
+    }
+
+    /// Its name on pages and in messages: `products.shop`, or `products.shop/v2` of a part.
+    pub(crate) fn label(&self) -> String {
+        match &self.subset {
+            Some(subset) => format!("{}/{subset}", self.service.name),
+            None => self.service.name.to_string(),
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// Copies of requests in flight.
+    pub(crate) mirrors: Rc<Cell<usize>>,
     /// Addresses of hosts no service names, for a while.
     pub(crate) outside: RefCell<HashMap<String, (Arc<Addresses>, Instant)>>,
     state: RefCell<Watched>,
@@ -198,6 +200,7 @@ pub(crate) fn run(
             counters.clone(),
         )),
         no_bytes: Rc::new(Cell::new(0)),
+        mirrors: Rc::default(),
         outside: RefCell::new(HashMap::new()),
         state: RefCell::new(Watched { news, newest }),
         connections: RefCell::new(HashMap::new()),

@@ -62,7 +62,8 @@ pub struct Edge {
     pub on: String,
 }
 
-/// The edges between members that `cargo metadata` tells of: normal and build dependencies; a test may use what it likes.
+/// The edges between members that `cargo metadata` tells of: normal and build dependencies. A crate's own tests may use what they
+/// like, but for the tests crate: what needs that is in it.
 pub fn edges(metadata: &Value) -> Vec<Edge> {
     let empty = Vec::new();
     let root = metadata["workspace_root"].as_str().unwrap_or_default();
@@ -70,7 +71,8 @@ pub fn edges(metadata: &Value) -> Vec<Edge> {
     let mut edges = Vec::new();
     for package in packages {
         for dependency in package["dependencies"].as_array().unwrap_or(&empty) {
-            if dependency["path"].is_string() && dependency["kind"] != "dev" {
+            let counts = dependency["kind"] != "dev" || dependency["name"] == "mixer-tests";
+            if dependency["path"].is_string() && counts {
                 let on = packages
                     .iter()
                     .find(|other| other["name"] == dependency["name"]);

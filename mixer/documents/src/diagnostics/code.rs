@@ -123,6 +123,12 @@ codes! {
     Buckets = "MX6303",
     LabelName = "MX6304",
     MetricRefused = "MX6305",
+    // Routes.
+    Weights = "MX6401",
+    SubsetUnknown = "MX6402",
+    RetryCondition = "MX6403",
+    RouteHeader = "MX6404",
+    RoutePath = "MX6405",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",
@@ -132,6 +138,7 @@ codes! {
     TestTaken = "MX7006",
     TestOfLimit = "MX7007",
     SecondRequest = "MX7008",
+    TestOfRoute = "MX7009",
     // What loads and is hardly meant.
     RuleUnreachable = "MX9001",
     RuleShadowed = "MX9002",
@@ -146,6 +153,8 @@ codes! {
     RuleOfTcp = "MX9302",
     LabelUnbounded = "MX9401",
     CacheDefeated = "MX9402",
+    RetryTwice = "MX9501",
+    ShareOfNone = "MX9502",
 }
 
 impl Code {

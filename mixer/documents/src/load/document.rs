@@ -15,19 +15,21 @@ pub(super) enum DocumentKind {
     Adapter,
     Mesh,
     Service,
+    Route,
     Telemetry,
     Attributes,
 }
 
-const KINDS: [DocumentKind; 6] = [
+const KINDS: [DocumentKind; 7] = [
     DocumentKind::Policy,
     DocumentKind::Adapter,
     DocumentKind::Mesh,
     DocumentKind::Service,
+    DocumentKind::Route,
     DocumentKind::Telemetry,
     DocumentKind::Attributes,
 ];
-const LATER: [&str; 3] = ["route", "jwt", "workload"];
+const LATER: [&str; 2] = ["jwt", "workload"];
 const API_VERSION: &str = "mixer.dev/v1";
 
 /// A document whose kind is known.
@@ -57,6 +59,7 @@ impl DocumentKind {
             Self::Adapter => "adapter",
             Self::Mesh => "mesh",
             Self::Service => "service",
+            Self::Route => "route",
             Self::Telemetry => "telemetry",
             Self::Attributes => "attributes",
         }

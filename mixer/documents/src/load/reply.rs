@@ -170,7 +170,7 @@ fn headers(fields: &Fields<'_>, reply: &mut Reply, context: &mut Context<'_>) ->
 }
 
 /// Why a reply cannot have a header of this name, and what to do.
-fn unfit(name: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn unfit(name: &str) -> Option<(&'static str, &'static str)> {
     // RFC 9110 section 5.6.2.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     Some(match name {

@@ -12,7 +12,7 @@ use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, list, name, scalar, word};
 use crate::yaml::Node;
-use crate::{At, Balance, Circuit, Code, Endpoint, Policy, Protocol, Service};
+use crate::{At, Balance, Circuit, Code, Policy, Protocol, Service};
 
 pub(crate) use endpoints::{BALANCE, CIRCUIT, HEALTH, OUTLIER};
 
@@ -23,6 +23,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "namespace",
         "protocol",
         "endpoints",
+        "subsets",
         "paths",
         "tls",
         "balance",
@@ -31,13 +32,20 @@ pub(crate) const SHAPE: Shape = Shape {
         "health",
         "external",
     ],
-    later: &["subsets", "identity", "probes", "originate"],
+    later: &["identity", "probes", "originate"],
 };
 
 /// `paths`.
 pub(crate) const PATHS: Shape = Shape {
     what: "`paths`",
     keys: &["encoded_slash"],
+    later: &[],
+};
+
+/// A subset.
+pub(crate) const SUBSET: Shape = Shape {
+    what: "a subset",
+    keys: &["endpoints"],
     later: &[],
 };
 
@@ -82,6 +90,7 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         hosts: Vec::new(),
         protocol: None,
         endpoints: Vec::new(),
+        subsets: Vec::new(),
         keep_encoded_slash: false,
         external: false,
         balance: Balance::default(),
@@ -124,11 +133,10 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         .get("protocol")
         .and_then(|node| word(node, "`protocol`", &Protocol::WORDS, &[], problems));
     if let Some(node) = fields.get("endpoints") {
-        let endpoints = list(node, "`endpoints`", problems).unwrap_or_default();
-        service.endpoints = endpoints
-            .iter()
-            .filter_map(|node| endpoint(node, problems))
-            .collect();
+        service.endpoints = endpoints::addresses(node, problems);
+    }
+    if let Some(node) = fields.get("subsets") {
+        service.subsets = endpoints::subsets(node, problems);
     }
     if let Some(node) = fields.get("paths") {
         let shape = PATHS;
@@ -195,36 +203,6 @@ fn host_name(node: &Node, problems: &mut Problems) -> Option<String> {
             None
         }
     }
-}
-
-/// `address:port` or `dns:name:port`.
-fn endpoint(node: &Node, problems: &mut Problems) -> Option<Endpoint> {
-    let text = &scalar(node, "an endpoint", problems)?.text;
-    let named = |text: &str| {
-        let (host, port) = text.rsplit_once(':')?;
-        let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
-        let normal = host::normalize(host).filter(|_| !host.contains(':'))?;
-        Some((normal.into_owned(), port))
-    };
-    let parsed = match text.strip_prefix("dns:") {
-        Some(rest) => named(rest).map(|(host, port)| Endpoint::Dns(host, port)),
-        None => text
-            .parse()
-            .ok()
-            .filter(|address: &std::net::SocketAddr| address.port() > 0)
-            .map(Endpoint::Address),
-    };
-    if parsed.is_none() {
-        let error = problems.error(
-            Code::Endpoint,
-            node.span,
-            format!("an endpoint is `address:port` or `dns:name:port`, not `{text}`"),
-        );
-        if named(text).is_some() {
-            error.help(format!("did you mean `dns:{text}`?"));
-        }
-    }
-    parsed
 }
 
 /// Warns of policies that are never asked: inbound ones whose services are all outside the mesh, where nobody asks.

@@ -24,10 +24,11 @@ pub(crate) const SHAPE: Shape = Shape {
 const LONGEST_CHAIN: usize = 32;
 
 /// A test as written.
-struct Case<'n> {
-    fields: Fields<'n>,
-    name: Option<(&'n str, Span)>,
-    policy: usize,
+pub(super) struct Case<'n> {
+    pub(super) fields: Fields<'n>,
+    pub(super) name: Option<(&'n str, Span)>,
+    /// Which of the documents it stands in.
+    pub(super) document: usize,
     file: FileId,
 }
 
@@ -38,25 +39,8 @@ pub(super) fn read(
     defined: &[(String, String)],
     context: &mut Context<'_>,
 ) -> Vec<Vec<Test>> {
-    let mut cases = Vec::new();
-    for (policy, node) in lists.iter().enumerate() {
-        let Some(node) = node else { continue };
-        for item in list(node, "`tests`", &mut context.problems).unwrap_or_default() {
-            let Some(fields) = Fields::of(item, SHAPE, &mut context.problems) else {
-                continue;
-            };
-            let name = fields.get("name").and_then(|node| {
-                name(node, "`name`", &mut context.problems).map(|name| (name, node.span))
-            });
-            cases.push(Case {
-                fields,
-                name,
-                policy,
-                file: item.span.file,
-            });
-        }
-    }
-    let names = Names::of(&cases, context);
+    let cases = collect(lists, SHAPE, context);
+    let names = Names::of(&cases, "policy", context);
     let mut tests: Vec<Vec<Test>> = lists.iter().map(|_| Vec::new()).collect();
     for at in 0..cases.len() {
         let given = names.merged(&cases, at, "given", context);
@@ -68,10 +52,37 @@ pub(super) fn read(
             .map(|node| read_answers(&node, context))
             .unwrap_or_default();
         if let Some(test) = test(&cases[at], given, answers, context) {
-            tests[cases[at].policy].push(test);
+            tests[cases[at].document].push(test);
         }
     }
     tests
+}
+
+/// The tests of several documents, given the list of each.
+pub(super) fn collect<'n>(
+    lists: &[Option<&'n Node>],
+    shape: Shape,
+    context: &mut Context<'_>,
+) -> Vec<Case<'n>> {
+    let mut cases = Vec::new();
+    for (document, node) in lists.iter().enumerate() {
+        let Some(node) = node else { continue };
+        for item in list(node, "`tests`", &mut context.problems).unwrap_or_default() {
+            let Some(fields) = Fields::of(item, shape, &mut context.problems) else {
+                continue;
+            };
+            let name = fields.get("name").and_then(|node| {
+                name(node, "`name`", &mut context.problems).map(|name| (name, node.span))
+            });
+            cases.push(Case {
+                fields,
+                name,
+                document,
+                file: item.span.file,
+            });
+        }
+    }
+    cases
 }
 
 fn test(
@@ -151,11 +162,7 @@ fn read_answers(node: &Node, context: &mut Context<'_>) -> Vec<(Arc<str>, GivenA
     ];
     let mut answers = Vec::new();
     for entry in entries {
-        let key = Node {
-            span: entry.span,
-            value: Value::Scalar(crate::yaml::Scalar::plain(&entry.key)),
-            flow: entry.value.flow,
-        };
+        let key = entry.key_node();
         let adapter = context.adapter(&key, "an adapter");
         let answer = word(
             &entry.value,
@@ -171,16 +178,17 @@ fn read_answers(node: &Node, context: &mut Context<'_>) -> Vec<(Arc<str>, GivenA
     answers
 }
 
-/// Which test a `like` means: one of the same policy, else the only one of that name in the file.
-struct Names {
-    in_policy: HashMap<(usize, String), usize>,
+/// Which test a `like` means: one of the same document, else the only one of that name and kind in the file.
+pub(super) struct Names {
+    in_document: HashMap<(usize, String), usize>,
     in_file: HashMap<(FileId, String), Vec<usize>>,
 }
 
 impl Names {
-    fn of(cases: &[Case<'_>], context: &mut Context<'_>) -> Self {
+    /// `kind` is that of the documents.
+    pub(super) fn of(cases: &[Case<'_>], kind: &str, context: &mut Context<'_>) -> Self {
         let mut names = Self {
-            in_policy: HashMap::new(),
+            in_document: HashMap::new(),
             in_file: HashMap::new(),
         };
         for (at, case) in cases.iter().enumerate() {
@@ -188,14 +196,14 @@ impl Names {
                 continue;
             };
             if names
-                .in_policy
-                .insert((case.policy, name.to_owned()), at)
+                .in_document
+                .insert((case.document, name.to_owned()), at)
                 .is_some()
             {
                 context.problems.error(
                     Code::TestTaken,
                     span,
-                    format!("there is already a test `{name}` in this policy"),
+                    format!("there is already a test `{name}` in this {kind}"),
                 );
             }
             names
@@ -211,7 +219,7 @@ impl Names {
         let case = &cases[at];
         let node = case.fields.get("like")?;
         let like = name(node, "`like`", &mut context.problems)?;
-        if let Some(found) = self.in_policy.get(&(case.policy, like.to_owned())) {
+        if let Some(found) = self.in_document.get(&(case.document, like.to_owned())) {
             return Some(*found);
         }
         match self
@@ -244,7 +252,7 @@ impl Names {
     }
 
     /// What a test says under `key`, over what the tests it is like say.
-    fn merged(
+    pub(super) fn merged(
         &self,
         cases: &[Case<'_>],
         at: usize,

@@ -1,4 +1,4 @@
-//! Results as JUnit XML, which build servers read: a suite for each policy, a case for each test.
+//! Results as JUnit XML, which build servers read: a suite for each policy or route, a case for each test.
 
 use std::path::Path;
 
@@ -17,8 +17,11 @@ pub(super) fn write(file: &Path, report: &Report) -> Result<(), String> {
 fn junit(report: &Report) -> Junit {
     let mut all = Junit::new("mixer test");
     all.set_time(report.tests.iter().map(|test| test.took).sum());
-    // The tests of one policy stand together.
-    for tests in report.tests.chunk_by(|a, b| a.policy == b.policy) {
+    // The tests of one document stand together.
+    for tests in report
+        .tests
+        .chunk_by(|a, b| (a.kind, &a.policy) == (b.kind, &b.policy))
+    {
         let mut suite = TestSuite::new(&*tests[0].policy);
         suite.set_time(tests.iter().map(|test| test.took).sum());
         suite.add_test_cases(tests.iter().map(case));

@@ -19,6 +19,7 @@ pub(super) struct Results<'r> {
 
 #[derive(Serialize)]
 struct One<'r> {
+    kind: &'r str,
     policy: &'r str,
     test: &'r str,
     place: &'r str,
@@ -43,6 +44,7 @@ struct Covered<'r> {
 impl<'r> Results<'r> {
     pub(super) fn of(report: &'r Report, covers: bool) -> Self {
         let tests = report.tests.iter().map(|test| One {
+            kind: test.kind,
             policy: &test.policy,
             test: &test.test,
             place: &test.place,
@@ -83,7 +85,7 @@ impl Display for Uncovered<'_> {
             if missing.is_empty() {
                 continue;
             }
-            writeln!(f, "policy {} ({})", policy.policy, policy.place)?;
+            writeln!(f, "{} {} ({})", policy.kind, policy.policy, policy.place)?;
             for part in missing {
                 let never = if part.decided {
                     ""

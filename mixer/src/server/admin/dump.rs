@@ -37,6 +37,7 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
         },
         "documents": {
             "mesh": parsed(set.mesh.canonical()),
+            "routes": set.routes.iter().map(|route| parsed(route.canonical())).collect::<Vec<_>>(),
             "services": set.services.iter().map(|service| parsed(service.canonical())).collect::<Vec<_>>(),
             "policies": set.policies.iter().map(|held| policy(held, set)).collect::<Vec<_>>(),
             "telemetry": set.telemetry.iter().map(|held| telemetry(held, set)).collect::<Vec<_>>(),

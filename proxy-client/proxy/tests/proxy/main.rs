@@ -22,6 +22,7 @@ mod paths;
 mod process;
 mod raw;
 mod report;
+mod routes;
 mod slow;
 mod stream;
 mod transport;

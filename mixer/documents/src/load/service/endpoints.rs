@@ -1,18 +1,19 @@
-//! `balance`, `circuit`, `outlier` and `health` of a service.
+//! `endpoints`, `subsets`, `balance`, `circuit`, `outlier` and `health` of a service.
 
 use std::time::Duration;
 
-use mixer_attributes::Vocabulary;
 use mixer_attributes::vocabulary::Producer;
+use mixer_attributes::{Vocabulary, host};
 use mixer_cel::{Compiler, Expect};
 
 use super::super::quota::SCALARS;
+use super::SUBSET;
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
-use crate::scalar::{integer, percent, scalar, span, word};
+use crate::scalar::{integer, list, name, percent, scalar, span, word};
 use crate::yaml::{Node, Value};
-use crate::{Balance, BalanceBy, Circuit, Code, HashKey, Health, Outlier, Probe};
+use crate::{Balance, BalanceBy, Circuit, Code, Endpoint, HashKey, Health, Outlier, Probe, Subset};
 
 /// `balance`, as a map.
 pub(crate) const BALANCE: Shape = Shape {
@@ -44,6 +45,82 @@ pub(crate) const HEALTH: Shape = Shape {
 
 /// Bounds of what is counted.
 const COUNT: std::ops::RangeInclusive<u64> = 1..=1_000_000;
+
+pub(super) fn addresses(node: &Node, problems: &mut Problems) -> Vec<Endpoint> {
+    let items = list(node, "`endpoints`", problems).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|node| endpoint(node, problems))
+        .collect()
+}
+
+/// A map from names to subsets.
+pub(super) fn subsets(node: &Node, problems: &mut Problems) -> Vec<Subset> {
+    let entries = match &node.value {
+        Value::Map(entries) => entries,
+        Value::Wrong => return Vec::new(),
+        _ => {
+            let message = format!(
+                "`subsets` must be a map from names to subsets, this is {}",
+                node.what()
+            );
+            problems
+                .error(Code::WrongShape, node.span, message)
+                .help("such as `subsets: { v1: { endpoints: [\"10.0.0.5:15006\"] } }`");
+            return Vec::new();
+        }
+    };
+    let mut subsets = Vec::new();
+    for entry in entries {
+        let key = entry.key_node();
+        let called = name(&key, "the name of a subset", problems);
+        let Some(fields) = Fields::of(&entry.value, SUBSET, problems) else {
+            continue;
+        };
+        let why = "a subset needs `endpoints`";
+        let endpoints = fields
+            .need("endpoints", why, "", problems)
+            .map(|node| addresses(node, problems))
+            .unwrap_or_default();
+        if let Some(called) = called {
+            subsets.push(Subset {
+                name: called.into(),
+                endpoints,
+            });
+        }
+    }
+    subsets
+}
+
+/// `address:port` or `dns:name:port`.
+fn endpoint(node: &Node, problems: &mut Problems) -> Option<Endpoint> {
+    let text = &scalar(node, "an endpoint", problems)?.text;
+    let named = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+        let normal = host::normalize(host).filter(|_| !host.contains(':'))?;
+        Some((normal.into_owned(), port))
+    };
+    let parsed = match text.strip_prefix("dns:") {
+        Some(rest) => named(rest).map(|(host, port)| Endpoint::Dns(host, port)),
+        None => text
+            .parse()
+            .ok()
+            .filter(|address: &std::net::SocketAddr| address.port() > 0)
+            .map(Endpoint::Address),
+    };
+    if parsed.is_none() {
+        let error = problems.error(
+            Code::Endpoint,
+            node.span,
+            format!("an endpoint is `address:port` or `dns:name:port`, not `{text}`"),
+        );
+        if named(text).is_some() {
+            error.help(format!("did you mean `dns:{text}`?"));
+        }
+    }
+    parsed
+}
 
 pub(super) fn balance(node: &Node, context: &mut Context<'_>) -> Balance {
     let mut balance = Balance::default();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-const ALGORITHMS: [Algorithm; 5] = [
+pub(super) const ALGORITHMS: [Algorithm; 5] = [
     Algorithm::SlidingWindow,
     Algorithm::Gcra { burst: 10 },
     Algorithm::FixedWindow { calendar: None },

@@ -5,6 +5,7 @@
 mod cluster;
 mod counting;
 mod one;
+mod scripts;
 mod sentinel;
 mod tls;
 
