@@ -293,11 +293,7 @@ pub(crate) fn client_ip(
     let Some(rule) = rule else {
         return Some(client);
     };
-    let trusted = |address: IpAddr| {
-        rule.trusted
-            .iter()
-            .any(|network| contains(*network, address))
-    };
+    let trusted = |address: IpAddr| is_trusted(rule, address);
     let values: Vec<&HeaderValue> = headers.get_all(&*rule.header).iter().collect();
     let mut entries = values
         .iter()
@@ -308,6 +304,14 @@ pub(crate) fn client_ip(
         client = address(std::str::from_utf8(entry).ok()?.trim())?.to_canonical();
     }
     Some(client)
+}
+
+/// Whether the word of the proxy at `address` is taken.
+pub(crate) fn is_trusted(rule: &ClientIp, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    rule.trusted
+        .iter()
+        .any(|network| contains(*network, address))
 }
 
 /// `address`, `v4:port` or `[v6]:port`.

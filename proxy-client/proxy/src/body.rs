@@ -1,4 +1,7 @@
 //! Bodies on their way through: counted, never gathered. Back pressure is hyper's own: a frame is read when it can be written.
+//!
+//! Data of no bytes are not passed on. They say nothing, and an HTTP/2 peer takes more than a few for abuse: the library ends a
+//! connection after a hundred.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -13,8 +16,10 @@ use hyper::body::Incoming;
 use crate::exchange::Exchange;
 use crate::flag::Flag;
 use crate::forward::Carrying;
-use crate::headers::strip_identity;
+use crate::headers::{strip_forwarded, strip_identity};
+use crate::pace::Owed;
 use crate::route::Reader;
+use crate::vet::strip_trailers;
 
 /// Why a request's body ends before its end: the server must not take what it has for all.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,8 @@ pub(crate) enum RequestBody {
         count: Rc<Cell<u64>>,
         /// Its trailers may claim no identity.
         strangers: bool,
+        /// What the caller owes of it; `None`: nothing, however long it takes.
+        owed: Option<Owed>,
     },
     /// Kept while it passes.
     Kept(Reader),
@@ -48,21 +55,31 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let (body, count, strangers) = match self.get_mut() {
+        let (body, count, strangers, owed) = match self.get_mut() {
             RequestBody::Empty => return Poll::Ready(None),
             RequestBody::Kept(reader) => return Pin::new(reader).poll_frame(context),
             RequestBody::Streaming {
                 body,
                 count,
                 strangers,
-            } => (body, count, strangers),
+                owed,
+            } => (body, count, strangers, owed),
         };
-        let mut frame = ready!(Pin::new(body).poll_frame(context));
+        let polled = next(body, context);
+        if let Some(owed) = owed {
+            owed.set(polled.is_pending());
+            owed.moved();
+        }
+        let mut frame = ready!(polled);
         if let Some(Ok(frame)) = &mut frame {
             if let Some(data) = frame.data_ref() {
                 count.set(count.get() + data.len() as u64);
-            } else if *strangers && let Some(trailers) = frame.trailers_mut() {
-                strip_identity(trailers);
+            } else if let Some(trailers) = frame.trailers_mut() {
+                strip_trailers(trailers);
+                if *strangers {
+                    strip_identity(trailers);
+                    strip_forwarded(trailers, None);
+                }
             }
         }
         Poll::Ready(frame.map(|frame| Ok(frame?)))
@@ -85,11 +102,27 @@ impl Body for RequestBody {
     }
 }
 
+/// The next frame that says something.
+fn next(
+    body: &mut Incoming,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    loop {
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            _ => return polled,
+        }
+    }
+}
+
 /// A response's body, to the caller. Its end ends the exchange and gives the connection back.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     content: Content,
     exchange: Option<Exchange>,
+    /// Whether the caller has to take what it was given before it gets more.
+    owed: Option<Owed>,
 }
 
 #[derive(Debug)]
@@ -108,12 +141,14 @@ impl ResponseBody {
                 Content::Text(text)
             },
             exchange: Some(exchange),
+            owed: None,
         }
     }
 
     pub(crate) fn upstream(body: Incoming, carrying: Carrying, exchange: Exchange) -> Self {
         let mut body = Self {
             content: Content::Upstream(body, carrying),
+            owed: Some(Owed::nothing(exchange.connection.clone())),
             exchange: Some(exchange),
         };
         if body.is_end_stream() {
@@ -127,11 +162,13 @@ impl ResponseBody {
         Self {
             content: Content::Done,
             exchange: None,
+            owed: None,
         }
     }
 
     /// The response is over: wholly sent, or cut short for the reason of `flag`.
     fn finish(&mut self, cut: Option<Flag>) {
+        self.owed = None;
         if let Content::Upstream(body, carrying) =
             std::mem::replace(&mut self.content, Content::Done)
             && cut.is_none()
@@ -163,7 +200,14 @@ impl Body for ResponseBody {
                 this.content = Content::Done;
                 Some(Ok(Frame::data(text)))
             }
-            Content::Upstream(body, _) => ready!(Pin::new(body).poll_frame(context)),
+            Content::Upstream(body, _) => {
+                let polled = next(body, context);
+                if let Some(owed) = &mut this.owed {
+                    owed.set(polled.is_ready());
+                    owed.moved();
+                }
+                ready!(polled)
+            }
         };
         match &frame {
             None => this.finish(None),

@@ -50,16 +50,33 @@ pub enum Control {
 pub struct Limits {
     /// Connections of callers, both listeners together; more are closed at once: 16,384.
     pub connections: usize,
-    /// Bytes of a request's or response's head: 64 KiB. (Headers: 100, hyper's bound.)
+    /// Bytes of a request's or response's head, and of a request's trailers: 64 KiB.
     pub head_bytes: usize,
+    /// Header fields of a request or response: 100.
+    pub headers: usize,
     /// Bytes buffered per HTTP/1 connection and per HTTP/2 stream in each direction: 128 KiB.
     pub buffer_bytes: usize,
+    /// Bytes buffered per HTTP/2 connection, all its streams together: 4 MiB. Of small messages, each counted as 256 bytes, h2 takes
+    /// half as much; one more that waits ends the connection, so this is what a burst of gRPC may be.
+    pub window_bytes: usize,
     /// Concurrent requests on one HTTP/2 connection of a caller: 256.
     pub streams: u32,
     /// For the first bytes of a connection: 10 s.
     pub detect: Duration,
-    /// For a request's head, and between two requests of a connection: 60 s.
+    /// For a request's head, from its first byte to its last: 30 s.
+    pub head: Duration,
+    /// Between two requests of a connection: 60 s.
     pub idle: Duration,
+    /// For a caller to send more of a request's body, or to take more of a response, where nothing else of its connection moves
+    /// either: 5 min. (Requests of gRPC may pause.)
+    pub stalled: Duration,
+    /// HTTP/2 frames of a caller that carry nothing, ahead of what its requests and their responses account for: 1,000, a tenth
+    /// of which is forgiven every 5 s.
+    pub control_frames: u32,
+    /// HTTP/2 requests reset before they were looked at, of one connection: 20.
+    pub early_resets: usize,
+    /// HTTP/2 requests that were reset for errors of the caller's, of one connection: 256.
+    pub error_resets: usize,
     /// For a connection to a server: 3 s.
     pub connect: Duration,
     /// Unused HTTP/1 connections kept per server and thread: 256.
@@ -161,10 +178,17 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             retry_bytes: 64 << 10,
             mirrors: 128,
+            headers: 100,
             buffer_bytes: 128 << 10,
+            window_bytes: 4 << 20,
             streams: 256,
             detect: Duration::from_secs(10),
+            head: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+            stalled: Duration::from_secs(300),
+            control_frames: 1_000,
+            early_resets: 20,
+            error_resets: 256,
             connect: Duration::from_secs(3),
             upstream_idle: 256,
             upstream_idle_for: Duration::from_secs(30),

@@ -1,7 +1,7 @@
 //! One caller's connection: accepted, its protocol found out, its requests served.
 //!
-//! Time limits cost nothing per request: a connection notes when it became idle, and the worker's sweep closes those idle too
-//! long, be it between requests or inside a head that never ends. The drain is told the same way, so that no request waits on
+//! Time limits cost nothing per request: a connection notes when it became idle and how its caller keeps pace (`pace.rs`), and
+//! the worker's sweep closes what is idle or late too long. The drain is told the same way, so that no request waits on
 //! anything shared between threads.
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::HeaderValue;
@@ -22,8 +23,15 @@ use tokio::net::TcpStream;
 
 use crate::detect::{Prefixed, Spoken, detect};
 use crate::flag::Flag;
+use crate::guard::Guarded;
+use crate::pace::Pace;
 use crate::worker::{Executor, Worker};
 use crate::{intercept, opaque, request};
+
+/// Bytes of an HTTP/2 frame, the least that RFC 9113 section 4.2 lets a caller rely on.
+const FRAME: u32 = 16 << 10;
+/// Bytes of an HTTP/2 connection's table of headers: RFC 9113 section 6.5.2's own value.
+const HEADER_TABLE: u32 = 4 << 10;
 
 /// One caller's connection.
 #[derive(Debug)]
@@ -37,6 +45,7 @@ pub(crate) struct Connection {
     /// Where the application is, if the connection is inbound: as configured, else where it was going.
     pub(crate) application: Option<SocketAddr>,
     pub(crate) id: String,
+    pub(crate) pace: Arc<Pace>,
     peer_value: OnceCell<HeaderValue>,
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -67,6 +76,8 @@ enum Said {
 pub(crate) enum Ending {
     /// Not at all.
     No,
+    /// With the next request, which is answered with the news: a caller between two requests may be sending one already.
+    Soon,
     /// After the requests in flight.
     Gracefully,
     /// Now.
@@ -76,7 +87,9 @@ pub(crate) enum Ending {
 impl Connection {
     pub(crate) fn new(worker: Rc<Worker>, at: At, ends: Ends, guard: DrainGuard) -> Rc<Self> {
         let id = format!("{:012x}", worker.shared.random.next() >> 16);
-        let idle_since = Cell::new(worker.shared.clock.now());
+        let now = worker.shared.clock.now();
+        let limits = &worker.shared.config.limits;
+        let pace = Arc::new(Pace::new(worker.shared.clock.clone(), limits));
         let Ends {
             peer,
             local,
@@ -94,9 +107,10 @@ impl Connection {
             original,
             application,
             id,
+            pace,
             peer_value: OnceCell::new(),
             in_flight: Cell::new(0),
-            idle_since,
+            idle_since: Cell::new(now),
             ending: Cell::new(Ending::No),
             waker: RefCell::new(None),
             _guard: guard,
@@ -188,15 +202,27 @@ impl Connection {
         let mut http = pin!(http);
         let mut told = false;
         let result = poll_fn(|context| {
-            match self.ending(context) {
-                Ending::Now => return Poll::Ready(Ok(())),
-                Ending::Gracefully if !told => {
-                    told = true;
-                    graceful(http.as_mut());
-                }
-                _ => {}
+            let ending = self.ending(context);
+            if ending == Ending::Now {
+                return Poll::Ready(Ok(()));
             }
-            http.as_mut().poll(context)
+            let due = |told: bool| {
+                let now = ending == Ending::Gracefully
+                    || (ending == Ending::Soon && self.in_flight.get() > 0);
+                now && !told
+            };
+            if due(told) {
+                told = true;
+                graceful(http.as_mut());
+            }
+            let polled = http.as_mut().poll(context);
+            // A request may have begun, whose response is to say it.
+            if polled.is_pending() && due(told) {
+                told = true;
+                graceful(http.as_mut());
+                return http.as_mut().poll(context);
+            }
+            polled
         });
         if let Err(error) = result.await {
             tracing::debug!(peer = %self.peer, "connection ended: {error}");
@@ -241,13 +267,20 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
             let mut server = hyper::server::conn::http2::Builder::new(Executor);
             server
                 .max_concurrent_streams(limits.streams)
+                .max_pending_accept_reset_streams(limits.early_resets)
+                .max_local_error_reset_streams(limits.error_resets)
+                .max_frame_size(FRAME)
+                .header_table_size(HEADER_TABLE)
                 .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
                 .max_send_buf_size(limits.buffer_bytes)
                 .initial_stream_window_size(u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX))
-                .initial_connection_window_size(1 << 20);
+                .initial_connection_window_size(
+                    u32::try_from(limits.window_bytes).unwrap_or(u32::MAX),
+                );
             let service = service_fn(|request: http::Request<Incoming>| {
                 request::handle(connection.clone(), request)
             });
+            let io = Guarded::http2(io, connection.pace.clone(), worker.counters.clone());
             let http = server.serve_connection(TokioIo::new(io), service);
             connection
                 .drive(http, |http| http.graceful_shutdown())
@@ -259,11 +292,13 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 .half_close(false)
                 // The worker's sweep does it, without a timer per request.
                 .header_read_timeout(None)
+                .max_headers(limits.headers)
                 .max_header_size(limits.head_bytes)
                 .max_buf_size(limits.buffer_bytes.max(limits.head_bytes));
             let service = service_fn(|request: http::Request<Incoming>| {
                 request::handle(connection.clone(), request)
             });
+            let io = Guarded::http1(io, connection.pace.clone(), limits.head_bytes);
             let http = server
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();

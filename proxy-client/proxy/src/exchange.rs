@@ -85,6 +85,8 @@ pub(crate) struct Exchange {
     pub(crate) flag: Flag,
     /// The request's method is HEAD: what the proxy answers has no body.
     pub(crate) head_only: bool,
+    /// The caller speaks HTTP/1: what it sends after a malformed request is not read.
+    pub(crate) http1: bool,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
     /// `Scope::standard_metrics`.
@@ -128,6 +130,7 @@ impl Exchange {
             grpc_status: None,
             flag: Flag::None,
             head_only: false,
+            http1: false,
             request_bytes: connection.worker.no_bytes.clone(),
             response_bytes: 0,
             standard: true,

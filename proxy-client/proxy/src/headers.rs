@@ -23,6 +23,26 @@ pub(crate) enum Malformed {
     Target,
     #[error("CONNECT is not supported")]
     Connect,
+    #[error("TRACE is not supported")]
+    Trace,
+    #[error("methods are written in capitals")]
+    MethodCase,
+    #[error("only OPTIONS is about the server as a whole")]
+    Asterisk,
+    #[error("the target's scheme is neither http nor https")]
+    Scheme,
+    #[error("the target's host and the Host header differ")]
+    HostsDiffer,
+    #[error("the request has more headers than it may have")]
+    TooManyHeaders,
+    #[error("Content-Length is not one number")]
+    Length,
+    #[error("a header is named like one that frames the request, but for an underscore")]
+    Disguised,
+    #[error("a header's value begins or ends with a space")]
+    Padded,
+    #[error("the request's framing is malformed")]
+    Framing,
 }
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -105,28 +125,54 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 
 /// Takes off what only the mesh may say about a caller, headers or trailers.
 pub(crate) fn strip_identity(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| is_identity(name)).cloned() {
+    strip(headers, is_identity);
+}
+
+/// Takes off what only a proxy that `mesh.client_ip` trusts may say: where a request came from, and how to treat it.
+pub(crate) fn strip_forwarded(headers: &mut HeaderMap, client_ip: Option<&str>) {
+    strip(headers, is_forwarded);
+    if let Some(name) = client_ip {
         headers.remove(name);
     }
 }
 
-/// Whether a name claims an identity. `_` is as good as `-`: to applications that get headers as variables (CGI, WSGI) both
-/// are the same name.
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    // They all begin like this, and few others do.
+    let may_be = |name: &&HeaderName| name.as_str().starts_with(['x', 'f']) && unwanted(name);
+    while let Some(name) = headers.keys().find(may_be).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Whether a name claims an identity.
 fn is_identity(name: &HeaderName) -> bool {
-    const FAMILY: &[u8] = b"x-mixer-";
-    const CERTIFICATE: &[u8] = b"x-forwarded-client-cert";
-    let same = |name: &[u8], other: &[u8]| {
-        name.len() == other.len()
-            && name
-                .iter()
-                .zip(other)
-                .all(|(byte, wanted)| byte == wanted || (*byte == b'_' && *wanted == b'-'))
-    };
-    let name = name.as_str().as_bytes();
-    same(name, CERTIFICATE)
-        || name
-            .get(..FAMILY.len())
-            .is_some_and(|start| same(start, FAMILY))
+    is_same(name, "x-forwarded-client-cert") || begins(name, "x-mixer-")
+}
+
+/// Whether a name claims where a request came from, or instructs an Envoy.
+fn is_forwarded(name: &HeaderName) -> bool {
+    is_same(name, "forwarded")
+        || is_same(name, "x-real-ip")
+        || begins(name, "x-forwarded-")
+        || begins(name, "x-envoy-")
+}
+
+fn begins(name: &HeaderName, family: &str) -> bool {
+    let start = name.as_str().as_bytes().get(..family.len());
+    start.is_some_and(|start| alike(start, family))
+}
+
+fn is_same(name: &HeaderName, other: &str) -> bool {
+    alike(name.as_str().as_bytes(), other)
+}
+
+/// `_` is as good as `-`: to applications that get headers as variables (CGI, WSGI) both are the same name.
+fn alike(name: &[u8], other: &str) -> bool {
+    name.len() == other.len()
+        && name
+            .iter()
+            .zip(other.as_bytes())
+            .all(|(byte, wanted)| byte == wanted || (*byte == b'_' && *wanted == b'-'))
 }
 
 /// Changes headers as an answer says, those of one way.
@@ -319,6 +365,26 @@ mod tests {
             ("x-forwarded-client-certs", "d"),
             ("x", "d"),
         ]);
+        assert_eq!(headers, kept);
+    }
+
+    #[test]
+    fn what_only_trusted_proxies_say_is_taken_off() {
+        let claims = [
+            ("x-forwarded-for", "a"),
+            ("x-forwarded-host", "a"),
+            ("x-forwarded-proto", "https"),
+            ("x_forwarded_port", "1"),
+            ("forwarded", "for=a"),
+            ("x-real-ip", "a"),
+            ("x-real_ip", "a"),
+            ("x-envoy-external-address", "a"),
+            ("true-client-ip", "a"),
+        ];
+        let kept = map(&[("x-forwarded", "b"), ("x-real", "b"), ("x-envoys", "b")]);
+        let mut headers = map(&claims);
+        headers.extend(kept.clone());
+        strip_forwarded(&mut headers, Some("true-client-ip"));
         assert_eq!(headers, kept);
     }
 

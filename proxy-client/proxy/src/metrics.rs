@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     mirrored: AtomicU64,
     mirror_failed: AtomicU64,
     mirror_dropped: AtomicU64,
+    cut: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -124,6 +125,11 @@ impl Counters {
 
     pub(crate) fn mirror_dropped(&self) {
         add(&self.mirror_dropped, 1);
+    }
+
+    /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
+    pub(crate) fn cut(&self) {
+        add(&self.cut, 1);
     }
 }
 
@@ -270,6 +276,11 @@ impl Collector for Exposed {
             "mixer_proxy_route_mirrors_dropped",
             "Copies of requests that were not sent: too many, or too large",
             sum(|c| &c.mirror_dropped),
+        )?;
+        counter(
+            "mixer_proxy_connections_cut",
+            "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
+            sum(|c| &c.cut),
         )?;
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {

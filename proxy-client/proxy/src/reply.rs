@@ -281,6 +281,9 @@ impl Reply {
             let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        if exchange.http1 && self.flag == Flag::DownstreamProtocol {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if !grpc {
             headers.insert(header::CONTENT_LENGTH, text.len().into());
             *response.status_mut() = self.status;
@@ -307,7 +310,11 @@ impl From<Malformed> for Reply {
                 grpc_status: 12,
                 ..reply
             },
-            Malformed::Connect => Self {
+            Malformed::TooManyHeaders => Self {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                ..reply
+            },
+            Malformed::Connect | Malformed::Trace => Self {
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 grpc_status: 12,
                 ..reply

@@ -17,17 +17,19 @@ use mixer_cel::Evaluation;
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
 use mixer_documents::{BalanceBy, HashKey, Protocol as Declared, Service};
 
-use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
+use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, is_trusted};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
 use crate::flag::Flag;
 use crate::forward::{Carrying, Held, Target};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::pace::Owed;
 use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
+use crate::vet::vet;
 use crate::{outside, rate_limit, trace, upgrade, upstream};
 
 /// A response of the server, ready for the caller but for its body.
@@ -54,6 +56,7 @@ pub(crate) async fn handle(
     };
     let mut exchange = Exchange::begin(&connection, destination, protocol, started);
     exchange.head_only = request.method() == Method::HEAD;
+    exchange.http1 = request.version() < Version::HTTP_2;
     let caller = request
         .headers()
         .contains_key(header::UPGRADE)
@@ -65,6 +68,7 @@ pub(crate) async fn handle(
         }
         Ok(Passed::Upgraded(response, server, held)) => {
             if let Some(caller) = caller {
+                connection.pace.upgrade();
                 upgrade::join(caller, server, held, exchange);
             }
             response.map(|_| ResponseBody::detached())
@@ -79,6 +83,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let shared = &worker.shared;
     let at = connection.at;
 
+    vet(&parts, shared.config.limits.headers)?;
     let authority = settle_host(&mut parts)?;
     let authority = authority
         .as_ref()
@@ -86,11 +91,6 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     let host = authority.and_then(host::normalize);
     if host.is_none() && authority.is_some() {
         return Err(Malformed::BadHost.into());
-    }
-    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
-        return Err(Reply::malformed(
-            "only OPTIONS is about the server as a whole",
-        ));
     }
     let asked_upgrade =
         headers::strip_request(&mut parts.headers, parts.version == Version::HTTP_11)?;
@@ -103,6 +103,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
+    let forwarding = routing.mesh.client_ip.as_ref();
+    if at == At::Inbound && !forwarding.is_some_and(|rule| is_trusted(rule, connection.peer.ip())) {
+        let header = forwarding.map(|rule| &*rule.header);
+        headers::strip_forwarded(&mut parts.headers, header);
+    }
     let resolved = resolve(exchange, &routing, authority.zip(host.as_deref())).await;
     let destination = exchange.destination.clone();
     let service = destination.name(&shared.config);
@@ -260,6 +265,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
             body,
             count: exchange.request_bytes.clone(),
             strangers: at == At::Inbound,
+            // A call of gRPC may pause for as long as it likes.
+            owed: (exchange.http1 || exchange.protocol != Protocol::Grpc)
+                .then(|| Owed::nothing(connection.clone())),
         }
     };
     let grpc = exchange.protocol == Protocol::Grpc;
@@ -290,7 +298,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         mut response,
         carrying,
         spent,
-    } = route::carry(worker, asked, request).await?;
+    } = match route::carry(worker, asked, request).await {
+        Ok(carried) => carried,
+        Err(_) if connection.pace.is_refused() => return Err(Malformed::Framing.into()),
+        Err(reply) => return Err(reply),
+    };
     if spent {
         exchange.flag = Flag::RetriesSpent;
     }

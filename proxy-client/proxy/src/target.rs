@@ -1,6 +1,5 @@
 //! A request's target: who it is for, and the form in which the server gets it.
 
-use http::Method;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
@@ -12,9 +11,6 @@ use crate::reply::Reply;
 /// Who the request is for, as it says: the authority of its target, else its one Host header. Afterwards the Host header says
 /// the same. `None`: an HTTP/1.0 request need not say, and nobody need say more than nothing.
 pub(crate) fn settle_host(parts: &mut Parts) -> Result<Option<HeaderValue>, Malformed> {
-    if parts.method == Method::CONNECT {
-        return Err(Malformed::Connect);
-    }
     // `GET admin HTTP/1.1`: a host alone is the target of CONNECT only (RFC 9112 section 3.2.3).
     if parts.uri.scheme().is_none()
         && parts.uri.authority().is_some()

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_client::{At, Scope, State};
-use mixer_runtime::DrainGuard;
+use mixer_runtime::{DrainGuard, Instant};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Limits;
 use crate::connection::{self, Connection, Ending, Ends};
 use crate::exchange::Destination;
 use crate::intercept;
@@ -23,8 +24,10 @@ use crate::pool::{Leaving, Pool};
 use crate::routing::{Addresses, Routing};
 use crate::shared::Shared;
 
-/// How often idle connections are looked for.
+/// How often idle and late connections are looked for, unless a limit is shorter.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long a drain waits for the next request of a connection, to answer it with the news that it was the last.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// A connection on its way from the listener to the worker that serves it.
 #[derive(Debug)]
@@ -48,10 +51,11 @@ pub(crate) struct Worker {
     /// Copies of requests in flight.
     pub(crate) mirrors: Rc<Cell<usize>>,
     /// Addresses of hosts no service names, for a while.
-    pub(crate) outside: RefCell<HashMap<String, (Arc<Addresses>, mixer_runtime::Instant)>>,
+    pub(crate) outside: RefCell<HashMap<String, (Arc<Addresses>, Instant)>>,
     state: RefCell<Watched>,
     connections: RefCell<HashMap<usize, Rc<Connection>>>,
     draining: Cell<bool>,
+    swept: Cell<Instant>,
 }
 
 #[derive(Debug)]
@@ -87,15 +91,26 @@ impl Worker {
         Destination::Own(routing.as_ref().and_then(|routing| routing.own.clone()))
     }
 
+    /// When the last sweep was: the time, for what may be seconds off.
+    pub(crate) fn swept(&self) -> Instant {
+        self.swept.get()
+    }
+
     fn sweep(&self) {
         let now = self.shared.clock.now();
-        let idle = self.shared.config.limits.idle;
+        self.swept.set(now);
+        let limits = &self.shared.config.limits;
+        let (idle, every) = (limits.idle, sweep_every(limits));
         for connection in self.connections.borrow().values() {
+            if connection.pace.is_late(now, limits) {
+                self.counters.cut();
+                connection.end(Ending::Now);
+            }
             if let Some(since) = connection.idle_since()
                 && now.since(since) > idle
             {
                 // Twice the time: it did not end gracefully either.
-                connection.end(if now.since(since) > idle + SWEEP {
+                connection.end(if now.since(since) > idle + every {
                     Ending::Now
                 } else {
                     Ending::Gracefully
@@ -111,8 +126,12 @@ impl Worker {
 
     fn drain(&self) {
         self.draining.set(true);
+        self.end(Ending::Soon);
+    }
+
+    fn end(&self, ending: Ending) {
         for connection in self.connections.borrow().values() {
-            connection.end(Ending::Gracefully);
+            connection.end(ending);
         }
     }
 
@@ -140,7 +159,7 @@ impl Worker {
         };
         let connection = Connection::new(self.clone(), at, ends, guard);
         if self.draining.get() {
-            connection.end(Ending::Gracefully);
+            connection.end(Ending::Soon);
         }
         let key = Rc::as_ptr(&connection).addr();
         self.connections
@@ -155,6 +174,10 @@ impl Worker {
             drop(registered);
         });
     }
+}
+
+fn sweep_every(limits: &Limits) -> Duration {
+    SWEEP.min(limits.head).min(limits.idle).min(limits.stalled)
 }
 
 /// A connection in the worker's books, until it is dropped.
@@ -203,6 +226,7 @@ pub(crate) fn run(
         state: RefCell::new(Watched { news, newest }),
         connections: RefCell::new(HashMap::new()),
         draining: Cell::new(false),
+        swept: Cell::new(shared.clock.now()),
         shared,
         counters,
     });
@@ -210,14 +234,23 @@ pub(crate) fn run(
         let clock = worker.shared.clock.clone();
         let drain = worker.shared.drain.clone();
         let mut begun = std::pin::pin!(drain.begun());
-        let mut next_sweep = std::pin::pin!(clock.sleep(SWEEP));
+        let mut linger = std::pin::pin!(clock.sleep(LINGER));
+        let every = sweep_every(&worker.shared.config.limits);
+        let mut next_sweep = std::pin::pin!(clock.sleep(every));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = &mut begun, if !worker.draining.get() => worker.drain(),
+                () = &mut begun, if !worker.draining.get() => {
+                    worker.drain();
+                    linger.set(clock.sleep(LINGER));
+                }
+                () = &mut linger, if worker.draining.get() => {
+                    worker.end(Ending::Gracefully);
+                    linger.set(clock.sleep(LINGER));
+                }
                 () = &mut next_sweep => {
                     worker.sweep();
-                    next_sweep.set(clock.sleep(SWEEP));
+                    next_sweep.set(clock.sleep(every));
                 }
                 Some(connection) = accepted.recv() => worker.take(connection),
             }

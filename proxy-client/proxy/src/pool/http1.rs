@@ -56,6 +56,7 @@ pub(super) async fn open(
 ) -> Result<Lent, ConnectError> {
     let (stream, place) = pool.connect(address, circuit).await?;
     let (sender, connection) = Builder::new()
+        .max_headers(pool.limits.headers)
         .max_header_size(pool.limits.head_bytes)
         .max_buf_size(pool.limits.buffer_bytes.max(pool.limits.head_bytes))
         .handshake(TokioIo::new(stream))

@@ -107,11 +107,12 @@ async fn connect(
 ) -> Result<Rc<Connection>, ConnectError> {
     let (stream, place) = pool.connect(address, circuit).await?;
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
+    let connection_window = u32::try_from(pool.limits.window_bytes).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
         .max_header_list_size(u32::try_from(pool.limits.head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(pool.limits.buffer_bytes)
         .initial_stream_window_size(window)
-        .initial_connection_window_size(1 << 20)
+        .initial_connection_window_size(connection_window)
         .initial_max_send_streams(STREAMS)
         .handshake(TokioIo::new(stream))
         .await

@@ -1,12 +1,18 @@
 //! The end: nothing in flight is lost, nothing new is taken.
 
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use http::Request;
 use http_body_util::BodyExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::app::{empty, http2};
+use crate::app::{App, empty, http2};
 use crate::mixer::{TestMixer, nothing};
+use crate::process::Sidecar;
 use crate::raw::{head, header, spawn, status};
 use crate::{config, soon, start};
 
@@ -125,4 +131,96 @@ async fn several_proxies_live_and_end_in_one_process() {
         assert_eq!(soon(proxy.shutdown()).await, 0);
         drop((mixer, app));
     }
+}
+
+/// Callers of HTTP/1 and of HTTP/2 each.
+const CALLERS: usize = 25;
+
+/// Asks on one connection until it is told that it was the last answer; how many answers.
+async fn ask_http1(to: std::net::SocketAddr, done: Arc<AtomicUsize>) -> usize {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    for count in 1.. {
+        let asked = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream
+            .write_all(asked)
+            .await
+            .expect("nobody said it was over");
+        let response = head(&mut stream).await;
+        assert_eq!(status(&response), 200, "{response}");
+        let mut body = [0; 6];
+        stream.read_exact(&mut body).await.unwrap();
+        done.fetch_add(1, Relaxed);
+        if header(&response, "connection") == Some("close") {
+            return count;
+        }
+    }
+    unreachable!("the loop ends with a return")
+}
+
+/// Asks on one connection until GOAWAY; what was not sent by then is no failure, for the caller may send it elsewhere.
+async fn ask_http2(to: std::net::SocketAddr, done: Arc<AtomicUsize>) -> usize {
+    let mut client = http2(to).await;
+    for count in 0.. {
+        if client.ready().await.is_err() {
+            return count;
+        }
+        let request = Request::get("http://a/").body(empty()).unwrap();
+        match client.try_send_request(request).await {
+            Ok(response) => {
+                assert_eq!(response.status(), 200);
+                let body = response.into_body().collect().await.unwrap();
+                assert_eq!(body.to_bytes(), "hello\n");
+                done.fetch_add(1, Relaxed);
+            }
+            Err(mut error) => {
+                let unsent = error.take_message().is_some();
+                let error = error.into_error();
+                // RFC 9113 section 6.8: above the last stream that GOAWAY names nothing was processed.
+                let source = error
+                    .source()
+                    .and_then(|source| source.downcast_ref::<h2::Error>());
+                let refused = source.is_some_and(|error| {
+                    error.is_go_away()
+                        && error.is_remote()
+                        && error.reason() == Some(h2::Reason::NO_ERROR)
+                });
+                assert!(unsent || refused, "a request failed: {error:?}");
+                return count;
+            }
+        }
+    }
+    unreachable!("the loop ends with a return")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_when_it_ends_under_load() {
+    let app = App::start().await;
+    let mut sidecar = Sidecar::start(app.address, "service: products.shop\n");
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(ask_http1(sidecar.inbound, done.clone()));
+        callers.spawn(ask_http2(sidecar.inbound, done.clone()));
+    }
+    while done.load(Relaxed) < 2_000 {
+        tokio::task::yield_now().await;
+    }
+    sidecar.terminate();
+    let mut answered = 0;
+    while let Some(caller) = soon(callers.join_next()).await {
+        let count = caller.unwrap();
+        assert!(count > 0);
+        answered += count;
+    }
+    println!(
+        "{answered} requests of {} callers, none failed",
+        2 * CALLERS
+    );
+    assert_eq!(answered, done.load(Relaxed));
+    assert_eq!(
+        answered,
+        app.seen().len(),
+        "whatever reached the application was answered"
+    );
+    assert!(sidecar.wait());
 }

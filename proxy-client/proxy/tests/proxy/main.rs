@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
 
+mod abuse;
 mod admin;
 mod app;
 mod balance;
+mod bulk;
 mod check;
 mod cli;
 mod drain;
+mod frames;
+mod grpc;
+mod hostile;
 mod in_flight;
 mod intercept;
 mod matrix;
@@ -15,9 +20,11 @@ mod mixer;
 mod opaque;
 mod outbound;
 mod paths;
+mod process;
 mod raw;
 mod report;
 mod routes;
+mod slow;
 mod stream;
 mod transport;
 

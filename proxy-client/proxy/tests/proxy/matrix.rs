@@ -234,6 +234,85 @@ async fn an_upgraded_connection_is_carried_both_ways() {
 }
 
 #[tokio::test]
+async fn a_websocket_outlives_a_change_of_the_documents() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    raw::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            raw::spawn(async move {
+                raw::head(&mut stream).await;
+                let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+                stream.write_all(switch).await.unwrap();
+                let (mut reader, mut writer) = stream.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    let mixer = TestMixer::start(crate::mixer::nothing(), &[], |_| {
+        crate::mixer::deny(mixer_proto::v1::Because::Matched, 403, 7, "closed")
+    })
+    .await;
+    let proxy = start(config(&mixer, address)).await;
+    let to = proxy.inbound().unwrap();
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let ask =
+        "GET /chat HTTP/1.1\r\nhost: products\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    assert_eq!(status(&raw::head(&mut stream).await), 101);
+    // Frames of WebSocket are no HTTP: with bytes that no head may have, and lines that end in LF.
+    let mut echoes = async || {
+        for frame in [
+            &b"\x81\x85\x01\x02\x03\x04hello"[..],
+            b"\n\n\0 \n",
+            b"GET / HTTP/1.1\n",
+        ] {
+            stream.write_all(frame).await.unwrap();
+            let mut echo = vec![0; frame.len()];
+            soon(stream.read_exact(&mut echo)).await.unwrap();
+            assert_eq!(echo, frame);
+        }
+    };
+    echoes().await;
+    // From now on everything is denied, and the service speaks something else.
+    mixer.announce(|state| {
+        state.inbound = Some(crate::mixer::scope());
+        state.documents = declared("http2");
+    });
+    soon(async { while status(&send(to, get("/", "")).await) != 403 {} }).await;
+    echoes().await;
+}
+
+#[tokio::test]
+async fn who_may_not_pass_is_not_told_to_continue() {
+    let denied = TestMixer::start(crate::mixer::scope(), &[], |_| {
+        crate::mixer::deny(mixer_proto::v1::Because::Matched, 403, 7, "closed")
+    });
+    let (_mixer, app, proxy) = crate::shop(denied.await).await;
+    let ask = "POST /echo HTTP/1.1\r\nhost: products\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let response = send(proxy.inbound().unwrap(), ask).await;
+    assert_eq!(status(&response), 403);
+    assert!(app.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_caller_is_told_to_continue_through_two_proxies() {
+    let app = App::start().await;
+    let (to, _chain) = crate::grpc::chain(app.address).await;
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let ask = "POST /echo HTTP/1.1\r\nhost: products.shop\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let told = raw::head(&mut stream).await;
+    assert_eq!(told, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hi").await.unwrap();
+    let mut rest = String::new();
+    soon(stream.read_to_string(&mut rest)).await.unwrap();
+    assert!(
+        rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("hi"),
+        "{rest}"
+    );
+}
+
+#[tokio::test]
 async fn a_switch_nobody_asked_for_is_no_response() {
     let app = raw::RawApp::answering(
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
