@@ -7,6 +7,7 @@ pub mod binaries;
 pub mod http;
 pub mod measure;
 pub mod mesh;
+pub mod netns;
 pub mod ports;
 pub mod process;
 pub mod servers;

@@ -3,7 +3,7 @@
 //! spreads few long connections badly.) The hand-over costs a wake-up per connection, none per request.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds `address`; an error when anybody listens there.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    listen(address, false)
+}
+
+/// Binds what `address` is in IPv6, where that is plain: a redirected connection arrives at an address of its own family.
+pub(crate) fn bind_beside(address: SocketAddr) -> Option<(SocketAddr, io::Result<TcpListener>)> {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv6Addr::UNSPECIFIED,
+        _ => return None,
+    };
+    let beside = SocketAddr::from((ip, address.port()));
+    Some((beside, listen(beside, true)))
+}
+
+fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -29,6 +44,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     // Connections of a proxy that ended may linger; a listener that lives still conflicts.
     socket.set_reuse_address(true)?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

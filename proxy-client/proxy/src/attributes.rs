@@ -166,7 +166,8 @@ fn once_each<'a>(
 pub(crate) struct Facts<'a> {
     pub(crate) at: At,
     pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// Where the caller connected to.
+    pub(crate) meant: SocketAddr,
     pub(crate) connection_id: &'a str,
     pub(crate) service: Option<&'a str>,
     pub(crate) namespace: Option<&'a str>,
@@ -196,9 +197,9 @@ impl<'a> Facts<'a> {
         bag.set(name::SOURCE_PORT, Value::Int(self.peer.port().into()));
         bag.set(
             name::DESTINATION_IP,
-            Value::Ip(self.local.ip().to_canonical()),
+            Value::Ip(self.meant.ip().to_canonical()),
         );
-        bag.set(name::DESTINATION_PORT, Value::Int(self.local.port().into()));
+        bag.set(name::DESTINATION_PORT, Value::Int(self.meant.port().into()));
         if let Some(service) = self.service {
             bag.set(name::DESTINATION_SERVICE, Value::String(service));
         }

@@ -1,5 +1,7 @@
 //! The command line: flags to [`Config`], a signal to a graceful end.
 
+mod iptables;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -7,8 +9,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,7 +25,21 @@ const FAILED: u8 = 1;
 
 /// The sidecar: asks Mixer, enforces, carries the traffic.
 #[derive(Debug, Parser)]
-#[command(name = "mixer-proxy", version)]
+#[command(name = "mixer-proxy", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Iptables(iptables::Iptables),
+}
+
+/// What a proxy is started with.
+#[derive(Debug, Args)]
 pub struct Flags {
     /// Name of the service this proxy stands before.
     #[arg(long, value_name = "NAME")]
@@ -43,6 +59,9 @@ pub struct Flags {
     /// Where the application's own requests are taken (15001 by custom).
     #[arg(long, value_name = "ADDR")]
     outbound: Option<String>,
+    /// Connections are redirected here (see `mixer-proxy iptables`): carry them where they were going.
+    #[arg(long)]
+    transparent: bool,
     /// Where health, metrics and the configuration are shown (15020 by custom).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
@@ -110,6 +129,7 @@ impl Flags {
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
         (config.app, config.inbound, config.outbound, config.admin) =
             (app, inbound, outbound, admin);
+        config.transparent = self.transparent;
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);
@@ -127,8 +147,12 @@ impl Flags {
 
 /// What `main` does: parses the command line, runs until SIGINT or SIGTERM, and ends gracefully.
 pub fn main() -> ExitCode {
-    match Flags::try_parse() {
-        Ok(flags) => run(flags),
+    match Cli::try_parse() {
+        Ok(Cli {
+            verb: Some(Verb::Iptables(iptables)),
+            ..
+        }) => iptables.run(),
+        Ok(Cli { verb: None, flags }) => run(flags),
         Err(error) => {
             let _ = error.print();
             match error.kind() {

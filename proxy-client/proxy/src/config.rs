@@ -14,7 +14,8 @@ pub struct Config {
     pub namespace: Option<String>,
     /// `destination.labels`.
     pub labels: BTreeMap<String, String>,
-    /// The application. Inbound requests go there and nowhere else.
+    /// The application. Inbound requests go there and nowhere else. Where `transparent`, it may be left out: they go where they
+    /// were going.
     pub app: Option<SocketAddr>,
     /// Where requests to the service are taken. Port 0: any free one.
     pub inbound: Option<SocketAddr>,
@@ -22,6 +23,9 @@ pub struct Config {
     pub outbound: Option<SocketAddr>,
     /// Where health, metrics and the configuration are shown.
     pub admin: Option<SocketAddr>,
+    /// Connections come here because a rule of the host redirects them: where they were going is read, and IPv6 is taken beside
+    /// IPv4.
+    pub transparent: bool,
     /// Who says what applies.
     pub control: Control,
     /// Who is asked for names; `None`: whom the system asks.
@@ -104,6 +108,7 @@ impl Config {
             inbound: None,
             outbound: None,
             admin: None,
+            transparent: false,
             control,
             dns: None,
             workers: 0,
@@ -124,7 +129,7 @@ impl Config {
                     "--inbound needs --service: the name of the service whose requests it takes",
                 );
             }
-            if self.app.is_none() {
+            if self.app.is_none() && !self.transparent {
                 problem("--inbound needs --app: the address of the application its requests go to");
             }
         }
@@ -133,6 +138,9 @@ impl Config {
         }
         if self.service.as_ref().is_some_and(|name| name.is_empty()) {
             problem("--service is empty");
+        }
+        if self.transparent && cfg!(not(target_os = "linux")) {
+            problem("--transparent needs Linux: nothing else tells where a connection was going");
         }
         if let Control::Mixer(mixer) = &self.control {
             if mixer.contains(',') {

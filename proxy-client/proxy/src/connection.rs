@@ -22,10 +22,11 @@ use mixer_runtime::{DrainGuard, Instant};
 use tokio::net::TcpStream;
 
 use crate::detect::{Prefixed, Spoken, detect};
+use crate::flag::Flag;
 use crate::guard::Guarded;
 use crate::pace::Pace;
 use crate::worker::{Executor, Worker};
-use crate::{opaque, request};
+use crate::{intercept, opaque, request};
 
 /// Bytes of an HTTP/2 frame, the least that RFC 9113 section 4.2 lets a caller rely on.
 const FRAME: u32 = 16 << 10;
@@ -39,6 +40,10 @@ pub(crate) struct Connection {
     pub(crate) at: At,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// Where it was going, if it was redirected here.
+    pub(crate) original: Option<SocketAddr>,
+    /// Where the application is, if the connection is inbound: as configured, else where it was going.
+    pub(crate) application: Option<SocketAddr>,
     pub(crate) id: String,
     pub(crate) pace: Arc<Pace>,
     peer_value: OnceCell<HeaderValue>,
@@ -47,6 +52,23 @@ pub(crate) struct Connection {
     ending: Cell<Ending>,
     waker: RefCell<Option<Waker>>,
     _guard: DrainGuard,
+}
+
+/// Where a connection comes from, where it came to, and where it was going if it was redirected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) original: Option<SocketAddr>,
+}
+
+/// What the documents say about the bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Http,
+    /// They are not to be read.
+    Opaque,
 }
 
 /// How soon a connection is to end.
@@ -63,22 +85,27 @@ pub(crate) enum Ending {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        at: At,
-        peer: SocketAddr,
-        local: SocketAddr,
-        guard: DrainGuard,
-    ) -> Rc<Self> {
+    pub(crate) fn new(worker: Rc<Worker>, at: At, ends: Ends, guard: DrainGuard) -> Rc<Self> {
         let id = format!("{:012x}", worker.shared.random.next() >> 16);
         let now = worker.shared.clock.now();
         let limits = &worker.shared.config.limits;
         let pace = Arc::new(Pace::new(worker.shared.clock.clone(), limits));
+        let Ends {
+            peer,
+            local,
+            original,
+        } = ends;
+        let application = match at {
+            At::Inbound => intercept::application(&worker.shared, original),
+            At::Outbound => None,
+        };
         Rc::new(Self {
             worker,
             at,
             peer,
             local,
+            original,
+            application,
             id,
             pace,
             peer_value: OnceCell::new(),
@@ -97,6 +124,38 @@ impl Connection {
             HeaderValue::from_str(&address).expect("an address is visible ASCII")
         });
         value.clone()
+    }
+
+    /// Where the caller connected to.
+    pub(crate) fn meant(&self) -> SocketAddr {
+        self.original.unwrap_or(self.local)
+    }
+
+    /// What the documents say it speaks. A service's own word comes before what is said of a port.
+    fn said(&self) -> Said {
+        let routing = self.worker.routing();
+        let Some(routing) = routing.as_ref() else {
+            return Said::Nothing;
+        };
+        let (protocol, port) = match self.at {
+            At::Inbound => (
+                routing.own.as_ref().and_then(|own| own.protocol),
+                self.original.or(self.application),
+            ),
+            At::Outbound => (
+                self.original
+                    .and_then(|original| routing.at(original)?.whole.service.protocol),
+                self.original,
+            ),
+        };
+        match (protocol, port) {
+            (Some(Declared::Tcp), _) => Said::Opaque,
+            (Some(Declared::Http | Declared::Http2 | Declared::Grpc), _) => Said::Http,
+            (None, Some(address)) if routing.mesh.opaque_ports.contains(&address.port()) => {
+                Said::Opaque
+            }
+            (None, _) => Said::Nothing,
+        }
     }
 
     pub(crate) fn request_begins(&self) {
@@ -175,17 +234,20 @@ impl Connection {
 pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     let worker = connection.worker.clone();
     let limits = &worker.shared.config.limits;
-    let declared = match connection.at {
-        At::Inbound => worker
-            .routing()
-            .as_ref()
-            .and_then(|routing| routing.own.as_ref()?.protocol),
-        At::Outbound => None,
+    if connection.at == At::Inbound && connection.application.is_none() {
+        tracing::debug!(peer = %connection.peer, "it was for the proxy itself, or not redirected and there is no --app");
+        return opaque::refuse(&connection, Flag::NoRoute);
+    }
+    // Known for as long as the connection is served.
+    let _noted = match intercept::note(&connection) {
+        Ok(noted) => noted,
+        Err(intercept::Loop) => return opaque::refuse(&connection, Flag::NoRoute),
     };
+    let said = connection.said();
     let mut io = Prefixed::new(stream);
-    let spoken = match declared {
-        Some(Declared::Tcp) => Some(Spoken::Opaque),
-        _ => match worker
+    let spoken = match said {
+        Said::Opaque => Some(Spoken::Opaque),
+        Said::Nothing | Said::Http => match worker
             .shared
             .clock
             .within(limits.detect, detect(&mut io))
@@ -200,9 +262,7 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     };
     match spoken {
         None => {}
-        Some(Spoken::Opaque) if declared.is_none() || declared == Some(Declared::Tcp) => {
-            opaque::carry(connection, io).await
-        }
+        Some(Spoken::Opaque) if said != Said::Http => opaque::carry(connection, io).await,
         Some(Spoken::Http2) => {
             let mut server = hyper::server::conn::http2::Builder::new(Executor);
             server

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, StatusCode};
 use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value, standard};
 use mixer_client::{Answer, At, Failure, InFlight, StandardSample, TraceContext, Verdict};
-use mixer_documents::Service;
+use mixer_documents::{Protocol as Declared, Service};
 use mixer_runtime::Instant;
 
 use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter};
@@ -58,6 +58,15 @@ impl Destination {
         match self {
             Destination::Own(_) => config.service.as_deref(),
             Destination::Service(upstream) => Some(&upstream.service.name),
+            Destination::Outside => None,
+        }
+    }
+
+    /// What its document says it speaks.
+    pub(crate) fn protocol(&self) -> Option<Declared> {
+        match self {
+            Destination::Own(document) => document.as_ref()?.protocol,
+            Destination::Service(upstream) => upstream.service.protocol,
             Destination::Outside => None,
         }
     }
@@ -149,7 +158,7 @@ impl Exchange {
         Facts {
             at: connection.at,
             peer: connection.peer,
-            local: connection.local,
+            meant: connection.meant(),
             connection_id: &connection.id,
             service: self.destination.name(&shared.config),
             namespace,

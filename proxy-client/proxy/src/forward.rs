@@ -14,7 +14,7 @@ use hyper::body::{Body, Incoming};
 use mixer_runtime::Instant;
 
 use crate::body::{RequestBody, grpc_status};
-use crate::pool::{ConnectError, Lease, SendError};
+use crate::pool::{ConnectError, Lease, Pool, SendError};
 use crate::reply::Reply;
 use crate::route::elapse;
 use crate::routing::Addresses;
@@ -84,6 +84,14 @@ impl Target {
             address,
             attempt: None,
         })
+    }
+
+    /// The connections that lead there.
+    fn pool<'w>(&self, worker: &'w Worker) -> &'w Rc<Pool> {
+        match self {
+            Target::Address(_) => &worker.to_application,
+            Target::Service(_) | Target::Mirror(_) | Target::Outside(_) => &worker.pool,
+        }
     }
 
     /// How many addresses there are.
@@ -248,7 +256,7 @@ async fn lease(
     http2: bool,
     fresh: bool,
 ) -> Result<Lease, Unleased> {
-    if !fresh && let Some(lease) = worker.pool.kept(address, http2) {
+    if !fresh && let Some(lease) = target.pool(worker).kept(address, http2) {
         return Ok(lease);
     }
     let _pending = target.permit(Kind::Pending).map_err(Unleased::Overflow)?;
@@ -256,7 +264,7 @@ async fn lease(
         Target::Service(upstream) => Some(&upstream.circuit),
         Target::Address(_) | Target::Mirror(_) | Target::Outside(_) => None,
     };
-    match worker.pool.open(address, http2, circuit).await {
+    match target.pool(worker).open(address, http2, circuit).await {
         Ok(lease) => Ok(lease),
         Err(ConnectError::Overflow) => Err(Unleased::Overflow(Reply::overflow(
             target.name(),

@@ -17,6 +17,8 @@ mod flag;
 mod forward;
 mod guard;
 mod headers;
+mod intercept;
+mod iptables;
 mod metrics;
 mod opaque;
 mod outside;

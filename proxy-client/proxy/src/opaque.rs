@@ -1,81 +1,211 @@
 //! Connections that are not HTTP: checked once when they open, then carried unread.
 //!
 //! Where rules or quotas apply, only a service that is declared `protocol: tcp` gets them: a rule that looks whether a request
-//! has something (`has(..)`, `[?..]`) would pass what it was never shown.
+//! has something (`has(..)`, `[?..]`) would pass what it was never shown. On the way out nothing in the bytes says where they are
+//! to go: the destination of a redirected connection does, and a connection that was not redirected is closed.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use mixer_attributes::AttributeBag;
 use mixer_attributes::vocabulary::REQUEST_TIME;
+use mixer_attributes::{AttributeBag, Value};
+use mixer_cel::Evaluation;
 use mixer_client::{At, Because, DecisionSample, Verdict};
-use mixer_documents::Protocol as Declared;
+use mixer_documents::{BalanceBy, HashKey, Protocol as Declared};
 use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
+use crate::pool::{ConnectError, Place};
 use crate::reply::Reply;
+use crate::upstream::{self, Attempt, Kind, Outcome, Upstream, Wanted};
+use crate::{intercept, worker};
 
-/// Carries `io` to the application. On the way out nobody knows where an opaque connection wants to go, so it is closed.
+/// Where the bytes go.
+enum Target {
+    Application(std::net::SocketAddr),
+    Service(Arc<Upstream>),
+    /// No service has this address.
+    Outside(std::net::SocketAddr),
+}
+
+/// A connection to the server, and its place among what is carried to the service.
+struct Server {
+    stream: TcpStream,
+    _place: Place,
+    _attempt: Option<Attempt>,
+}
+
+/// Carries `io` to where it was going, if policy lets it.
 pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
-    let worker = connection.worker.clone();
-    let shared = &worker.shared;
-    let destination = match connection.at {
-        At::Inbound => worker.own_destination(),
-        At::Outbound => Destination::Outside,
-    };
-    let mut exchange = Exchange::begin(&connection, destination, Protocol::Tcp, shared.clock.now());
-    let (At::Inbound, Some(app)) = (connection.at, shared.config.app) else {
-        exchange.flag = Flag::NoRoute;
-        return;
-    };
-    let service = shared.config.service.as_deref();
-    let declared = worker
-        .routing()
-        .as_ref()
-        .and_then(|routing| routing.own.as_ref()?.protocol);
-    let scope = worker.scope(At::Inbound, service);
-    if declared != Some(Declared::Tcp)
-        && shared.client.is_some()
-        && scope.is_none_or(|scope| scope.rules || scope.quotas)
-    {
-        tracing::debug!(peer = %connection.peer, "bytes that are no HTTP, for a service with rules that is not declared tcp");
-        exchange.flag = Flag::Denied;
-        return;
-    }
-    if let Some(client) = &shared.client {
-        let mut bag = AttributeBag::new();
-        exchange.facts().fill(&mut bag);
-        bag.set(
-            REQUEST_TIME,
-            mixer_attributes::Value::Timestamp(shared.clock.wall().into()),
-        );
-        let answer = client.check(At::Inbound, service, &bag).await;
-        if answer.because != Because::Nothing {
-            client.reporter().decision(&DecisionSample {
-                destination: service.unwrap_or_default(),
-                answer: &answer,
-            });
-        }
-        exchange.in_flight = answer.in_flight.clone();
-        if answer.verdict == Verdict::Deny {
-            exchange.flag = Reply::denied(&answer).flag;
-            return;
-        }
-    }
-    exchange.standard = worker
-        .scope(At::Inbound, service)
-        .is_none_or(|scope| scope.standard_metrics);
-    match worker.pool.connect(app, None).await {
-        Ok((mut server, _)) => {
-            if let Ok((sent, received)) = copy_bidirectional(&mut io, &mut server).await {
+    let mut exchange = begin(&connection);
+    match open(&mut exchange).await {
+        Ok(mut server) => {
+            if let Ok((sent, received)) = copy_bidirectional(&mut io, &mut server.stream).await {
                 exchange.carried(sent, received);
             }
         }
-        Err(error) => {
-            tracing::debug!("{error}");
-            exchange.flag = Flag::UpstreamFailure;
+        Err(flag) => exchange.flag = flag,
+    }
+}
+
+/// Counts a connection that is closed unread.
+pub(crate) fn refuse(connection: &Rc<Connection>, flag: Flag) {
+    begin(connection).flag = flag;
+}
+
+fn begin(connection: &Rc<Connection>) -> Exchange {
+    let destination = match connection.at {
+        At::Inbound => connection.worker.own_destination(),
+        At::Outbound => Destination::Outside,
+    };
+    let now = connection.worker.shared.clock.now();
+    Exchange::begin(connection, destination, Protocol::Tcp, now)
+}
+
+async fn open(exchange: &mut Exchange) -> Result<Server, Flag> {
+    let target = target(exchange)?;
+    check(exchange).await?;
+    let connection = exchange.connection.clone();
+    let worker = &connection.worker;
+    let connected = match target {
+        Target::Application(app) => worker.to_application.connect(app, None).await,
+        Target::Outside(address) => worker.pool.connect(address, None).await,
+        Target::Service(upstream) => return balanced(exchange, &upstream).await,
+    };
+    let (stream, _place) = connected.map_err(|error| failed(&error))?;
+    Ok(Server {
+        stream,
+        _place,
+        _attempt: None,
+    })
+}
+
+/// Where the connection goes; its exchange learns what that is.
+fn target(exchange: &mut Exchange) -> Result<Target, Flag> {
+    let connection = exchange.connection.clone();
+    let shared = &connection.worker.shared;
+    if connection.at == At::Inbound {
+        return connection
+            .application
+            .map(Target::Application)
+            .ok_or(Flag::NoRoute);
+    }
+    let original = connection.original.ok_or(Flag::NoRoute)?;
+    let routing = connection.worker.routing();
+    let routing = routing.as_ref().ok_or(Flag::MixerCold)?;
+    if let Some(routed) = routing.at(original) {
+        let upstream = &routed.whole;
+        exchange.destination = Destination::Service(upstream.clone());
+        return Ok(Target::Service(upstream.clone()));
+    }
+    if !routing.mesh.outbound_allow || intercept::is_own(shared, original) {
+        return Err(Flag::NoRoute);
+    }
+    Ok(Target::Outside(original))
+}
+
+/// Asks whether the connection may be, where anything says that it might not.
+async fn check(exchange: &mut Exchange) -> Result<(), Flag> {
+    let connection = exchange.connection.clone();
+    let (worker, at) = (&connection.worker, connection.at);
+    let destination = exchange.destination.clone();
+    let service = destination.name(&worker.shared.config);
+    let scope = worker.scope(at, service);
+    exchange.standard = scope.as_ref().is_none_or(|scope| scope.standard_metrics);
+    let Some(client) = &worker.shared.client else {
+        return Ok(());
+    };
+    let applies = scope.is_none_or(|scope| scope.rules || scope.quotas);
+    if applies && destination.protocol() != Some(Declared::Tcp) {
+        tracing::debug!(peer = %connection.peer, service, "bytes that are no HTTP, for what has rules and is not declared tcp");
+        return Err(Flag::Denied);
+    }
+    if at == At::Outbound && !applies {
+        return Ok(());
+    }
+    let mut bag = AttributeBag::new();
+    exchange.facts().fill(&mut bag);
+    bag.set(
+        REQUEST_TIME,
+        Value::Timestamp(worker.shared.clock.wall().into()),
+    );
+    let answer = client.check(at, service, &bag).await;
+    if answer.because != Because::Nothing {
+        client.reporter().decision(&DecisionSample {
+            destination: service.unwrap_or_default(),
+            answer: &answer,
+        });
+    }
+    drop(bag);
+    exchange.in_flight = answer.in_flight.clone();
+    match answer.verdict {
+        Verdict::Deny => Err(Reply::denied(&answer).flag),
+        Verdict::Allow => Ok(()),
+    }
+}
+
+/// A connection to one of the service's endpoints; to another where the first takes none.
+async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Server, Flag> {
+    let worker = &exchange.connection.worker;
+    let shared = &worker.shared;
+    let _pending = upstream
+        .circuit
+        .take(Kind::Pending)
+        .ok_or(Flag::UpstreamOverflow)?;
+    let hash = balanced_by(exchange, upstream, worker);
+    let mut tried = Vec::new();
+    loop {
+        let wanted = Wanted {
+            hash,
+            tried: &tried,
+        };
+        let attempt = upstream
+            .pick(wanted, shared.clock.now(), &shared.random)
+            .ok_or(Flag::NoUpstream)?;
+        let address = attempt.endpoint.address;
+        match worker.pool.connect(address, Some(&upstream.circuit)).await {
+            Ok((stream, _place)) => {
+                attempt.ended(Outcome::Answered, shared.clock.now());
+                let _attempt = Some(attempt);
+                return Ok(Server {
+                    stream,
+                    _place,
+                    _attempt,
+                });
+            }
+            Err(error @ ConnectError::Overflow) => return Err(failed(&error)),
+            Err(error) => {
+                attempt.ended(Outcome::NoAnswer, shared.clock.now());
+                tried.push(address);
+                if tried.len() >= upstream.len().min(shared.config.limits.connect_tries) {
+                    return Err(failed(&error));
+                }
+            }
         }
+    }
+}
+
+/// The hash of the value that the service is balanced by, where a connection has it.
+fn balanced_by(exchange: &Exchange, upstream: &Upstream, worker: &worker::Worker) -> Option<u64> {
+    let BalanceBy::RingHash(HashKey(key)) = &upstream.service.balance.by else {
+        return None;
+    };
+    let routing = worker.routing();
+    let mut bag = AttributeBag::new();
+    exchange.facts().fill(&mut bag);
+    let mut evaluation = Evaluation::new(&bag, &routing.as_ref()?.references);
+    let value = key.evaluate(&mut evaluation).ok()?;
+    Some(upstream::hash(&value.to_text()))
+}
+
+fn failed(error: &ConnectError) -> Flag {
+    tracing::debug!("{error}");
+    match error {
+        ConnectError::Overflow => Flag::UpstreamOverflow,
+        _ => Flag::UpstreamFailure,
     }
 }

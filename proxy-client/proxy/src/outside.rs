@@ -1,4 +1,5 @@
-//! Hosts that no service names, where `mesh.outbound` admits them: resolved by DNS when they are asked for, kept for a while.
+//! Hosts that no service names, where `mesh.outbound` admits them: resolved by DNS when they are asked for, kept for a while. A
+//! connection that was redirected goes where it was going: what the caller resolved, not what a header says.
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -9,8 +10,8 @@ use http::uri::Authority;
 use tokio::net::lookup_host;
 
 use crate::headers::Malformed;
+use crate::intercept::is_own;
 use crate::reply::Reply;
-use crate::request::is_own;
 use crate::routing::Addresses;
 use crate::worker::Worker;
 
@@ -63,4 +64,12 @@ pub(crate) async fn resolve(
     }
     kept.insert(authority.to_owned(), (addresses.clone(), until));
     Ok(addresses)
+}
+
+/// Where a connection was going, of which no service is known.
+pub(crate) fn direct(worker: &Worker, original: SocketAddr) -> Result<Arc<Addresses>, Reply> {
+    if is_own(&worker.shared, original) {
+        return Err(Reply::would_loop());
+    }
+    Ok(Arc::new(Addresses::new(vec![original])))
 }

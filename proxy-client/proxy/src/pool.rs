@@ -17,17 +17,37 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use mixer_runtime::{Clock, Instant};
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
+use crate::intercept::{self, Loop, Loops, Noted};
 use crate::metrics::Counters;
 use crate::upstream::{Circuit, Kind, Permit};
+
+/// How the connections of a pool leave.
+#[derive(Clone, Debug)]
+pub(crate) enum Leaving {
+    /// As any other of this process.
+    AsUsual,
+    /// The host's rules could send them back to this proxy.
+    Watched(Arc<Loops>),
+    /// As the host's rules let pass what is for the application.
+    Unredirected,
+}
+
+/// What a connection holds while it is open.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    _permit: Option<Permit>,
+    _noted: Option<Noted>,
+}
 
 /// Connections of one thread, by server.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    leaving: Leaving,
     limits: Limits,
     clock: Clock,
     counters: Arc<Counters>,
@@ -57,6 +77,10 @@ pub(crate) enum ConnectError {
     TimedOut(SocketAddr),
     #[error("{0} ended the connection at once")]
     Handshake(SocketAddr),
+    #[error(
+        "a connection to {0} comes back to the proxy: it must be the user that the host's rules let pass"
+    )]
+    Loop(SocketAddr),
     /// The service has as many connections as it may have.
     #[error("there are too many connections")]
     Overflow,
@@ -71,8 +95,14 @@ pub(crate) struct SendError {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Limits, clock: Clock, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        clock: Clock,
+        counters: Arc<Counters>,
+        leaving: Leaving,
+    ) -> Self {
         Self {
+            leaving,
             limits,
             clock,
             counters,
@@ -128,7 +158,7 @@ impl Pool {
         &self,
         address: SocketAddr,
         circuit: Option<&Arc<Circuit>>,
-    ) -> Result<(TcpStream, Option<Permit>), ConnectError> {
+    ) -> Result<(TcpStream, Place), ConnectError> {
         let permit = match circuit.map(|circuit| circuit.take(Kind::Connections)) {
             None => None,
             Some(Some(permit)) => Some(permit),
@@ -137,7 +167,7 @@ impl Pool {
         self.counters.connected();
         let connected = match self
             .clock
-            .within(self.limits.connect, TcpStream::connect(address))
+            .within(self.limits.connect, self.leave(address))
             .await
         {
             Some(Ok(stream)) => stream
@@ -151,7 +181,37 @@ impl Pool {
         if connected.is_err() {
             self.counters.connect_failed();
         }
-        connected.map(|stream| (stream, permit))
+        let stream = connected?;
+        let noted = match (&self.leaving, stream.local_addr()) {
+            (Leaving::Watched(loops), Ok(local)) => {
+                let noted = loops.made(local, address);
+                Some(noted.map_err(|Loop| ConnectError::Loop(address))?)
+            }
+            _ => None,
+        };
+        let place = Place {
+            _permit: permit,
+            _noted: noted,
+        };
+        Ok((stream, place))
+    }
+}
+
+impl Pool {
+    async fn leave(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        let source = match self.leaving {
+            Leaving::AsUsual | Leaving::Watched(_) => None,
+            Leaving::Unredirected => intercept::source(address),
+        };
+        let Some(source) = source else {
+            return TcpStream::connect(address).await;
+        };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(source)?;
+        socket.connect(address).await
     }
 }
 

@@ -4,7 +4,6 @@
 //! is read once, and where rules read it that reading is what the server receives. Nothing is sent before the answer is there.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -386,19 +385,17 @@ async fn resolve<'r>(
 ) -> Result<Resolved<'r>, Reply> {
     let worker = &exchange.connection.worker;
     if exchange.connection.at == At::Inbound {
-        let app = worker
-            .shared
-            .config
-            .app
-            .expect("an inbound listener needs --app, which was checked");
+        let app = exchange.connection.application;
         return Ok(Resolved {
-            target: Target::Address(app),
+            target: Target::Address(app.expect("a connection without is not served")),
             service: routing.own.as_deref(),
             routed: None,
         });
     }
-    let (authority, host) = asked.ok_or(Malformed::NoHost)?;
-    if let Some(routed) = routing.resolve(authority) {
+    let original = exchange.connection.original;
+    // Whom the request names comes before where its connection went: it is sent to the one that policy was asked about.
+    let named = asked.and_then(|(authority, _)| routing.resolve(authority));
+    if let Some(routed) = named.or_else(|| routing.at(original?)) {
         let upstream = &routed.whole;
         exchange.destination = Destination::Service(upstream.clone());
         return Ok(Resolved {
@@ -407,12 +404,18 @@ async fn resolve<'r>(
             routed: Some(routed),
         });
     }
+    let (authority, host) = match (asked, original) {
+        (Some(asked), _) => asked,
+        (None, Some(_)) => ("", "nothing"),
+        (None, None) => return Err(Malformed::NoHost.into()),
+    };
     if !routing.mesh.outbound_allow {
         return Err(Reply::no_route(host));
     }
-    let addresses = match outside::kept(worker, authority) {
-        Some(addresses) => addresses,
-        None => Box::pin(outside::resolve(worker, authority, host)).await?,
+    let addresses = match (original, outside::kept(worker, authority)) {
+        (Some(original), _) => outside::direct(worker, original)?,
+        (None, Some(addresses)) => addresses,
+        (None, None) => Box::pin(outside::resolve(worker, authority, host)).await?,
     };
     Ok(Resolved {
         target: Target::Outside(addresses),
@@ -499,12 +502,4 @@ fn request_id(high: u64, low: u64) -> HeaderValue {
         }
     }
     HeaderValue::from_bytes(&text).expect("hex digits and dashes are visible ASCII")
-}
-
-/// Whether `address` is one this proxy listens on.
-pub(crate) fn is_own(shared: &crate::shared::Shared, address: SocketAddr) -> bool {
-    shared
-        .bound
-        .get()
-        .is_some_and(|bound| bound.contains(&address))
 }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mixer_cel::References;
 use mixer_client::State;
 use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset};
 use mixer_runtime::Instant;
 
+use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
 use crate::upstream::{Checked, Upstream, check_health};
@@ -31,6 +33,8 @@ pub(crate) struct Routing {
     pub(crate) references: References,
     directory: Directory,
     services: HashMap<Arc<str>, Routed>,
+    /// Services by the addresses of their endpoints; of several the first by name. Only for connections that were redirected.
+    addresses: ArcSwap<HashMap<SocketAddr, Arc<str>>>,
 }
 
 /// Addresses of a host that no service names, taken in turn.
@@ -70,18 +74,45 @@ impl Routing {
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
-        Self {
+        let routing = Self {
             mesh: set.mesh.clone(),
             references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
             services,
+            addresses: ArcSwap::default(),
+        };
+        if shared.config.transparent {
+            routing.index();
         }
+        routing
     }
 
     /// The service that `authority` means.
     pub(crate) fn resolve(&self, authority: &str) -> Option<&Routed> {
         self.services.get(&self.directory.resolve(authority)?.name)
+    }
+
+    /// The service that has an endpoint at `address`.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<&Routed> {
+        let addresses = self.addresses.load();
+        self.services
+            .get(addresses.get(&intercept::plain(address))?)
+    }
+
+    /// Learns the addresses that endpoints have now.
+    fn index(&self) {
+        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams().collect();
+        upstreams.sort_unstable_by_key(|upstream| &upstream.service.name);
+        let mut addresses = HashMap::new();
+        for upstream in upstreams {
+            for address in upstream.addresses() {
+                addresses
+                    .entry(intercept::plain(address))
+                    .or_insert_with(|| upstream.service.name.clone());
+            }
+        }
+        self.addresses.store(Arc::new(addresses));
     }
 
     /// Every service and every part of one.
@@ -179,12 +210,16 @@ pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
             .flat_map(|routing| routing.upstreams())
             .collect();
         kept.retain(|name, _| upstreams.iter().any(|upstream| upstream.label() == *name));
+        let mut resolved = false;
         for upstream in upstreams {
-            let name = upstream.label();
-            kept.entry(name)
-                .or_default()
-                .see_to(upstream, &shared)
-                .await;
+            let kept = kept.entry(upstream.label()).or_default();
+            resolved |= kept.see_to(upstream, &shared).await;
+        }
+        if let Some(routing) = &routing
+            && resolved
+            && shared.config.transparent
+        {
+            routing.index();
         }
         drop(routing);
         shared.clock.sleep(TICK).await;
@@ -199,10 +234,11 @@ struct Kept {
 }
 
 impl Kept {
-    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) {
-        if let Some(resolver) = shared.resolver.get()
-            && upstream.is_due(shared.clock.now())
-        {
+    /// Whether names were asked for.
+    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) -> bool {
+        let resolver = shared.resolver.get();
+        let resolver = resolver.filter(|_| upstream.is_due(shared.clock.now()));
+        if let Some(resolver) = resolver {
             upstream.resolve(resolver, &shared.clock).await;
         }
         // Another document may have other checks: it is asked at once.
@@ -216,5 +252,65 @@ impl Kept {
             let next = check_health(upstream, &mut self.checked, &shared.clock).await;
             self.checks = Some((upstream.service.clone(), next));
         }
+        resolver.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mixer_runtime::Clock;
+
+    use super::*;
+    use crate::upstream::Resolver;
+
+    const SERVICES: &str = r#"
+service: mail.shop
+endpoints: ["10.0.0.5:25", "10.0.0.6:25"]
+---
+service: archive.shop
+endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
+"#;
+
+    #[tokio::test]
+    async fn an_address_is_a_services_while_an_endpoint_has_it_and_the_first_ones_of_several() {
+        let set = mixer_documents::load(Sources::from_texts([(
+            "s.yaml".to_owned(),
+            SERVICES.to_owned(),
+        )]));
+        let set = set.unwrap();
+        let (resolver, clock) = (Resolver::new(None), Clock::system());
+        let services = set.services.iter().map(|service| {
+            let routed = Routed {
+                whole: Arc::new(Upstream::new(service.clone(), None)),
+                subsets: HashMap::new(),
+                table: None,
+                budget: Arc::default(),
+            };
+            (service.name.clone(), routed)
+        });
+        let routing = Routing {
+            mesh: set.mesh.clone(),
+            own: None,
+            references: set.references.clone(),
+            directory: Directory::new(set.services.iter().cloned()),
+            services: services.collect(),
+            addresses: ArcSwap::default(),
+        };
+        let at = |address: &str| {
+            let routed = routing.at(address.parse().unwrap())?;
+            Some(routed.whole.service.name.to_string())
+        };
+        routing.index();
+        assert_eq!(at("10.0.0.5:25"), None);
+        for upstream in routing.upstreams() {
+            upstream.resolve(&resolver, &clock).await;
+        }
+        routing.index();
+        assert_eq!(at("10.0.0.5:25").as_deref(), Some("mail.shop"));
+        assert_eq!(at("10.0.0.6:25").as_deref(), Some("archive.shop"));
+        assert_eq!(at("127.0.0.1:143").as_deref(), Some("archive.shop"));
+        assert_eq!(at("[::ffff:10.0.0.5]:25").as_deref(), Some("mail.shop"));
+        assert_eq!(at("[2001:db8::5]:25").as_deref(), Some("archive.shop"));
+        assert_eq!(at("10.0.0.5:26"), None);
     }
 }

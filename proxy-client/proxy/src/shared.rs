@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::exchange::workload_of;
+use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
 use crate::upstream::Resolver;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) own_workload: String,
     /// Where this proxy listens, for not calling itself.
     pub(crate) bound: OnceLock<Vec<SocketAddr>>,
+    /// The proxy's own connections that come back to it.
+    pub(crate) loops: Arc<Loops>,
     /// Asks for names; made on the control thread.
     pub(crate) resolver: OnceLock<Resolver>,
 }
@@ -68,6 +71,7 @@ impl Shared {
             refused: AtomicU64::new(0),
             own_workload,
             bound: OnceLock::new(),
+            loops: Arc::default(),
             resolver: OnceLock::new(),
         }
     }

@@ -87,16 +87,16 @@ impl Proxy {
             Control::Mixer(_) => None,
             Control::Documents(paths) => Some(read(paths)?),
         };
-        let inbound = listen("inbound", config.inbound)?;
-        let outbound = listen("outbound", config.outbound)?;
-        let admin = listen("admin", config.admin)?;
-        let address = |listener: &Option<TcpListener>| {
-            listener
-                .as_ref()
-                .and_then(|listener| listener.local_addr().ok())
+        let inbound = listen("inbound", config.inbound, config.transparent)?;
+        let outbound = listen("outbound", config.outbound, config.transparent)?;
+        let admin = listen("admin", config.admin, false)?;
+        let addresses = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
+            let addresses = listeners.iter().map(TcpListener::local_addr);
+            addresses.filter_map(Result::ok).collect()
         };
-        let (inbound_at, outbound_at, admin_at) =
-            (address(&inbound), address(&outbound), address(&admin));
+        let bound = [addresses(&inbound), addresses(&outbound)];
+        let [inbound_at, outbound_at] = [&bound[0], &bound[1]].map(|bound| bound.first().copied());
+        let admin_at = addresses(&admin).first().copied();
 
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -109,9 +109,7 @@ impl Proxy {
             workers => workers,
         };
         let shared = Arc::new(Shared::new(config, clock, random, client, workers));
-        let _ = shared
-            .bound
-            .set([inbound_at, outbound_at].into_iter().flatten().collect());
+        let _ = shared.bound.set(bound.concat());
 
         let ending = Ending::default();
         let stop = CancellationToken::new();
@@ -125,14 +123,14 @@ impl Proxy {
         let (tell, ended) = oneshot::channel();
         let listeners = [(At::Inbound, inbound), (At::Outbound, outbound)]
             .into_iter()
-            .filter_map(|(at, l)| Some((at, l?)))
+            .flat_map(|(at, listeners)| listeners.into_iter().map(move |listener| (at, listener)))
             .collect();
         let control = ControlThread {
             shared: shared.clone(),
             tasks,
             listeners,
             handed,
-            admin,
+            admin: admin.into_iter().next(),
             documents,
             ending: ending.clone(),
             stop,
@@ -210,20 +208,38 @@ impl Drop for Running {
     }
 }
 
+/// Listens at `address`, if there is one; `beside`: at the same one of IPv6 too.
 fn listen(
     purpose: &'static str,
     address: Option<SocketAddr>,
-) -> Result<Option<TcpListener>, StartError> {
+    beside: bool,
+) -> Result<Vec<TcpListener>, StartError> {
     let Some(address) = address else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    accept::bind(address)
-        .map(Some)
-        .map_err(|error| StartError::Listen {
+    let failed = |address| {
+        move |error| StartError::Listen {
             purpose,
             address,
             error,
-        })
+        }
+    };
+    let listener = accept::bind(address).map_err(failed(address))?;
+    let taken = listener.local_addr().map_err(failed(address))?;
+    let mut listeners = vec![listener];
+    if beside {
+        match accept::bind_beside(taken) {
+            Some((_, Ok(listener))) => listeners.push(listener),
+            Some((other, Err(error))) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(failed(other)(error));
+            }
+            Some((other, Err(error))) => {
+                tracing::warn!("no connections over IPv6 are taken: {other}: {error}");
+            }
+            None => {}
+        }
+    }
+    Ok(listeners)
 }
 
 fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {

@@ -127,6 +127,16 @@ impl Upstream {
         self.endpoints.load().list.len()
     }
 
+    /// Where its endpoints are now.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let endpoints = self.endpoints.load();
+        endpoints
+            .list
+            .iter()
+            .map(|endpoint| endpoint.address)
+            .collect()
+    }
+
     /// Every endpoint, for the admin pages.
     pub(crate) fn show(&self, now: Instant) -> Vec<Shown> {
         let endpoints = self.endpoints.load();

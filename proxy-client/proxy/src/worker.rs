@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
-use crate::connection::{self, Connection, Ending};
+use crate::connection::{self, Connection, Ending, Ends};
 use crate::exchange::Destination;
+use crate::intercept;
 use crate::metrics::Counters;
-use crate::pool::Pool;
+use crate::pool::{Leaving, Pool};
 use crate::routing::{Addresses, Routing};
 use crate::shared::Shared;
 
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: Rc<Pool>,
+    /// Connections to the application: kept apart, since the host's rules let them pass where others are redirected.
+    pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
     /// Copies of requests in flight.
@@ -115,6 +118,7 @@ impl Worker {
             }
         }
         self.pool.sweep(now);
+        self.to_application.sweep(now);
         self.outside
             .borrow_mut()
             .retain(|_, (_, until)| *until > now);
@@ -144,7 +148,16 @@ impl Worker {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let connection = Connection::new(self.clone(), at, peer, local, guard);
+        let original = match self.shared.config.transparent {
+            true => intercept::original(&stream, at, local),
+            false => None,
+        };
+        let ends = Ends {
+            peer,
+            local,
+            original,
+        };
+        let connection = Connection::new(self.clone(), at, ends, guard);
         if self.draining.get() {
             connection.end(Ending::Soon);
         }
@@ -193,12 +206,20 @@ pub(crate) fn run(
 ) {
     let news = shared.client.as_ref().map(|client| client.state());
     let newest = news.as_ref().and_then(|news| news.borrow().clone());
+    let pool = |leaving| {
+        let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
+        Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
+    };
+    let (to_others, to_application) = match shared.config.transparent {
+        true => (
+            Leaving::Watched(shared.loops.clone()),
+            Leaving::Unredirected,
+        ),
+        false => (Leaving::AsUsual, Leaving::AsUsual),
+    };
     let worker = Rc::new(Worker {
-        pool: Rc::new(Pool::new(
-            shared.config.limits.clone(),
-            shared.clock.clone(),
-            counters.clone(),
-        )),
+        pool: pool(to_others),
+        to_application: pool(to_application),
         no_bytes: Rc::new(Cell::new(0)),
         mirrors: Rc::default(),
         outside: RefCell::new(HashMap::new()),

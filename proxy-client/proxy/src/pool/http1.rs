@@ -54,7 +54,7 @@ pub(super) async fn open(
     address: SocketAddr,
     circuit: Option<&Arc<Circuit>>,
 ) -> Result<Lent, ConnectError> {
-    let (stream, permit) = pool.connect(address, circuit).await?;
+    let (stream, place) = pool.connect(address, circuit).await?;
     let (sender, connection) = Builder::new()
         .max_headers(pool.limits.headers)
         .max_header_size(pool.limits.head_bytes)
@@ -63,7 +63,7 @@ pub(super) async fn open(
         .await
         .map_err(|_| ConnectError::Handshake(address))?;
     spawn(async move {
-        let _permit = permit;
+        let _place = place;
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, "connection to server ended: {error}");
         }

@@ -105,7 +105,7 @@ async fn connect(
     address: SocketAddr,
     circuit: Option<&Arc<Circuit>>,
 ) -> Result<Rc<Connection>, ConnectError> {
-    let (stream, permit) = pool.connect(address, circuit).await?;
+    let (stream, place) = pool.connect(address, circuit).await?;
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
     let connection_window = u32::try_from(pool.limits.window_bytes).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
@@ -128,7 +128,7 @@ async fn connect(
     let (server, held): (Weak<Server>, Weak<Connection>) =
         (Rc::downgrade(server), Rc::downgrade(&connection));
     spawn(async move {
-        let _permit = permit;
+        let _place = place;
         let mut http = pin!(http);
         let result = poll_fn(|context| {
             let done = http.as_mut().poll(context);

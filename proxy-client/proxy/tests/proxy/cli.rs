@@ -12,7 +12,7 @@ fn run(arguments: &[&str]) -> Output {
 
 #[test]
 fn wrong_flags_are_all_named_and_exit_64() {
-    let table: [(&[&str], &[&str]); 7] = [
+    let table: [(&[&str], &[&str]); 10] = [
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&[], &["one of --mixer and --documents is needed"]),
         (
@@ -41,6 +41,23 @@ fn wrong_flags_are_all_named_and_exit_64() {
                 "local",
             ],
             &["--metrics local: not supported yet"],
+        ),
+        (
+            &["iptables", "print", "--offset", "60000"],
+            &["--offset 60000: there is no such port"],
+        ),
+        (
+            &[
+                "iptables",
+                "apply",
+                "--exclude-outbound-ranges",
+                "10.0.0.0/8,nowhere",
+            ],
+            &["nowhere: not a range"],
+        ),
+        (
+            &["iptables", "clean", "--include-inbound-ports", "80,http"],
+            &["http: invalid digit"],
         ),
     ];
     for (arguments, said) in table {
@@ -74,6 +91,31 @@ fn wrong_documents_exit_3_and_a_taken_port_1() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(&address), "{error}");
+}
+
+#[test]
+fn rules_are_printed_without_any_privilege_and_not_applied_without_the_programs() {
+    let output = run(&["iptables", "print", "--offset", "1"]);
+    assert_eq!(output.status.code(), Some(0));
+    let rules = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        rules.contains("-A MIXER_1_OUTPUT -p tcp -j REDIRECT --to-ports 15002"),
+        "{rules}"
+    );
+    let nowhere = tempfile::tempdir().unwrap();
+    for (tool, program) in [("iptables", "iptables-save"), ("nft", "nft")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mixer-proxy"))
+            .args(["iptables", "apply", "--tool", tool])
+            .env("PATH", nowhere.path())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains(program) && error.contains("--tool"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

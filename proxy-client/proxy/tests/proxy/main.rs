@@ -14,6 +14,7 @@ mod frames;
 mod grpc;
 mod hostile;
 mod in_flight;
+mod intercept;
 mod matrix;
 mod mixer;
 mod opaque;

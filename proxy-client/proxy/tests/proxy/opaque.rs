@@ -99,6 +99,24 @@ async fn a_service_declared_http_carries_nothing_else() {
 }
 
 #[tokio::test]
+async fn an_opaque_port_is_not_read_unless_the_service_says_what_it_speaks() {
+    let app = greeter().await;
+    let mesh = format!(r#"{{"mesh":{{"opaque_ports":[{}]}}}}"#, app.port());
+    let mixer = TestMixer::allowing(nothing(), std::slice::from_ref(&mesh)).await;
+    let proxy = start(config(&mixer, app)).await;
+    let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+    let mut greeting = [0; 11];
+    soon(stream.read_exact(&mut greeting)).await.unwrap();
+    assert_eq!(&greeting, b"220 ready\r\n");
+
+    let service = r#"{"service":"products.shop","protocol":"http"}"#.to_owned();
+    let mixer = TestMixer::allowing(nothing(), &[mesh, service]).await;
+    let proxy = start(config(&mixer, app)).await;
+    let response = crate::raw::send(proxy.inbound().unwrap(), b"\x16\x03\x01\r\n\r\n").await;
+    assert_eq!(crate::raw::status(&response), 400);
+}
+
+#[tokio::test]
 async fn opaque_bytes_on_the_way_out_have_no_destination() {
     let mixer = TestMixer::allowing(nothing(), &[]).await;
     let proxy = start(config(&mixer, greeter().await)).await;
