@@ -4,6 +4,7 @@
 //! connection after a hundred.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -69,6 +70,14 @@ impl Body for RequestBody {
         if let Some(owed) = owed {
             owed.set(polled.is_pending());
             owed.moved();
+            // Of HTTP/1 nothing more can be read: it broke the framing, or broke off.
+            if let Poll::Ready(Some(Err(error))) = &polled
+                && !error
+                    .source()
+                    .is_some_and(|source| source.is::<h2::Error>())
+            {
+                owed.refuse();
+            }
         }
         let mut frame = ready!(polled);
         if let Some(Ok(frame)) = &mut frame {

@@ -131,6 +131,11 @@ impl Owed {
         }
     }
 
+    /// What should have come is malformed.
+    pub(crate) fn refuse(&mut self) {
+        self.connection.pace.refuse();
+    }
+
     /// A part went through.
     pub(crate) fn moved(&mut self) {
         let swept = self.connection.worker.swept();
