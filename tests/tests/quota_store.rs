@@ -22,11 +22,14 @@ const PHASES: [&str; 3] = ["before", "while it is away", "after"];
 /// While it goes and comes.
 const BETWEEN: usize = PHASES.len();
 
+/// How many answers, by path, phase and status.
+type Counts = BTreeMap<(&'static str, usize, u16), usize>;
+
 /// What callers saw of the quotas that are asked under load: how many answers of each status, by path and phase.
 #[derive(Clone, Default)]
 struct Seen {
     phase: Arc<AtomicUsize>,
-    counts: Arc<Mutex<BTreeMap<(&'static str, usize, u16), usize>>>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 impl Seen {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use mixer_attributes::{Value, vocabulary};
 use mixer_documents::{Absent, At, Condition, Mode, Quota, Rules};
 
-use super::decision::Charge;
+use super::decision::{Charge, Told};
 use super::settle::Deciding;
 
 /// A key that is absent and shares one counter with all that lack it. No value looks like it: one that begins with NUL gets
@@ -106,7 +106,11 @@ impl<'a> Deciding<'a> {
         };
         let (quota_id, on_error) = (quota.id.clone(), quota.on_error);
         let shadow = !self.is_enforced_quota(place);
-        let told = self.tell(&quota.reply, &quota.sentence);
+        // Who asks about a descriptor is told only when it is refused, and keeps nothing.
+        let told = match self.at {
+            At::RateLimit => Told::default(),
+            _ => self.tell(&quota.reply, &quota.sentence),
+        };
         Ok(Some(Charge {
             place,
             quota: quota_id,

@@ -121,7 +121,7 @@ pub struct Body {
 }
 
 /// What a caller is told who is denied, `mesh.denials` applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Status for HTTP callers.
     pub http_status: u16,
@@ -156,6 +156,6 @@ pub struct Charge {
     pub on_error: QuotaOnError,
     /// It never refuses, only says so.
     pub shadow: bool,
-    /// What the caller is told when it refuses.
+    /// What the caller is told when it refuses; nothing of a rate limit descriptor's.
     pub told: Told,
 }

@@ -115,7 +115,7 @@ impl Dispatcher {
             charges.iter_mut().for_each(|charge| charge.cost = 0);
         }
         let taken = self.take(&charges, "", &[], "", left).await;
-        self.limited(&charges, &taken, hits.what == What::Ask)
+        self.limited(&charges, &taken, hits.what == What::Ask, bag)
     }
 
     /// What the quotas of `applicable` charge for what `bag` says.
@@ -124,17 +124,32 @@ impl Dispatcher {
         applicable: &Applicable,
         bag: &AttributeBag<'_>,
     ) -> Result<Vec<Charge>, Unchargeable> {
-        let mut deciding = Deciding {
+        self.deciding(bag).charges(&applicable.plan.quotas)
+    }
+
+    fn deciding<'a>(&'a self, bag: &'a AttributeBag<'a>) -> Deciding<'a> {
+        Deciding {
             snapshot: &self.snapshot,
             evaluation: Evaluation::new(bag, &self.snapshot.set.references),
             at: At::RateLimit,
             pending: Vec::new(),
             doubted: None,
-        };
-        deciding.charges(&applicable.plan.quotas)
+        }
     }
 
-    fn limited(&self, charges: &[Charge], taken: &[Taken], only_asked: bool) -> Limited {
+    /// What the caller is told of a quota that refuses; `None` after a panic of ours.
+    fn told(&self, (policy, quota): (usize, usize), bag: &AttributeBag<'_>) -> Option<Told> {
+        let quota = &self.snapshot.set.policies[policy].quotas[quota];
+        contained(|| self.deciding(bag).tell(&quota.reply, &quota.sentence))
+    }
+
+    fn limited(
+        &self,
+        charges: &[Charge],
+        taken: &[Taken],
+        only_asked: bool,
+        bag: &AttributeBag<'_>,
+    ) -> Limited {
         let mut limited = Limited::default();
         for (charge, taken) in charges.iter().zip(taken) {
             let why = refuses(charge, taken, only_asked);
@@ -146,7 +161,7 @@ impl Dispatcher {
                 limited.over = Some(Over {
                     why,
                     place: Some(charge.place),
-                    told: (why == Why::Reached).then(|| charge.told.clone()),
+                    told: self.told(charge.place, bag).filter(|_| why == Why::Reached),
                     detail: None,
                     id: self.id(),
                 });

@@ -3,6 +3,7 @@
 //! A gRPC error means that there is no answer: the message was malformed, Mixer is overloaded, or it failed. A denial is an
 //! answer. Whatever panics is contained to its call and counted.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,9 +51,8 @@ impl v1::mixer_server::Mixer for Service {
         let begun = self.clock.now();
         let _place = self.admit(Method::Check)?;
         let left = left(request.metadata());
-        let answer = self
-            .contained(Method::Check, self.decide(request.into_inner(), left))
-            .await?;
+        let work = pin!(self.decide(request.into_inner(), left));
+        let answer = self.contained(Method::Check, work).await?;
         self.metrics
             .check_duration
             .observe(self.clock.now().since(begun));
@@ -65,9 +65,8 @@ impl v1::mixer_server::Mixer for Service {
     ) -> Result<Response<v1::QuotaResponse>, Status> {
         let _place = self.admit(Method::Quota)?;
         let left = left(request.metadata());
-        let answer = self
-            .contained(Method::Quota, self.spend(request.get_ref(), left))
-            .await?;
+        let work = pin!(self.spend(request.get_ref(), left));
+        let answer = self.contained(Method::Quota, work).await?;
         Ok(Response::new(answer))
     }
 
@@ -92,7 +91,7 @@ impl v1::mixer_server::Mixer for Service {
                 Err(NotTaken::Full) => Err(self.overloaded(Method::Report)),
             }
         };
-        self.contained(Method::Report, take)
+        self.contained(Method::Report, pin!(take))
             .await
             .map(Response::new)
     }
@@ -223,11 +222,12 @@ impl Service {
         malformed.into()
     }
 
-    /// Runs `work`; a panic in it ends it and nothing else. The panic hook has told the log.
+    /// Runs `work`, which lies where it is pinned: by value it would be copied three times, and be in the call's future as often.
+    /// A panic in it ends it and nothing else. The panic hook has told the log.
     pub(super) async fn contained<T>(
         &self,
         method: Method,
-        work: impl Future<Output = Result<T, Status>>,
+        work: Pin<&mut impl Future<Output = Result<T, Status>>>,
     ) -> Result<T, Status> {
         contained_work(work).await.unwrap_or_else(|_| {
             self.metrics.failed(method, Failure::Panicked);

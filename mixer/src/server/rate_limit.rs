@@ -4,6 +4,7 @@
 //! only where there is no answer (malformed, overloaded, a defect of ours), and an answer always says OK or OVER_LIMIT.
 //! Which of the two is decided by [`crate::dispatch::Dispatcher::limit`], one descriptor at a time.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,9 +37,8 @@ impl RateLimitService for Service {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let _place = self.admit(Method::RateLimit)?;
         let left = left(request.metadata());
-        let answer = self
-            .contained(Method::RateLimit, self.limit(request.into_inner(), left))
-            .await?;
+        let work = pin!(self.limit(request.into_inner(), left));
+        let answer = self.contained(Method::RateLimit, work).await?;
         Ok(Response::new(answer))
     }
 }

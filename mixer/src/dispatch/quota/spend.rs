@@ -151,15 +151,14 @@ impl Spending<'_> {
         taken: &mut [Taken],
         part: &str,
     ) -> bool {
-        let asks: Vec<Ask<'_>> = here
+        let asks = here
             .iter()
-            .map(|at| self.ask(&wants[*at], self.lease(&wants[*at])))
-            .collect();
+            .map(|at| self.ask(&wants[*at], self.lease(&wants[*at])));
         let store = &self.dispatcher.snapshot.adapters[store];
         let reserved = here.iter().filter_map(|at| wants[*at].reservation.as_ref());
         let marks: Vec<Vec<String>> = reserved.map(Reservation::mark).collect();
         let marks = marks.iter().map(|mark| reserve::ask(mark, reserve::MADE));
-        let asks: Vec<Ask<'_>> = asks.into_iter().chain(marks).collect();
+        let asks: Vec<Ask<'_>> = asks.chain(marks).collect();
         match store
             .allocate(&asks, &self.call_id(part, store), self.left())
             .await
