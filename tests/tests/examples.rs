@@ -75,7 +75,8 @@ fn the_pages_that_teach_by_examples_are_right_in_every_example() {
     let root = Tree::workspace().root().to_owned();
     for (page, examples, commands) in [
         ("policies/acl/README.md", 10, 3),
-        ("policies/routing/README.md", 4, 2),
+        ("policies/routing/README.md", 5, 2),
+        ("policies/rate-limit/README.md", 0, 2),
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         let (mut ran, mut typed, mut refused) = (0, 0, None);
@@ -104,6 +105,8 @@ fn the_pages_that_teach_by_examples_are_right_in_every_example() {
                         typed += 1;
                     }
                 }
+                // Of others: the tests with Envoy read what they need of it.
+                "" => {}
                 _ => panic!("{page} has a block of {kind:?}, which nobody checks"),
             }
         }

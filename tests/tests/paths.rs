@@ -214,11 +214,11 @@ async fn raw_bytes_never_reach_the_upstream_undecided() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // What follows a `#` no server is sent: it was not decided on either.
+    // No server is sent what follows a `#`, and no client may: whatever it means, it is not read.
     let fragment = mesh
         .fate(mesh.guarded.config.inbound, b"/x#/../admin")
         .await;
-    assert_eq!(fragment, Fate::Reaches(b"/x".to_vec()));
+    assert_eq!(fragment, Fate::Refused(400));
     let absolute = mesh
         .fate(mesh.guarded.config.inbound, b"http://other/x/../products")
         .await;

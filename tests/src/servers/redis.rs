@@ -10,11 +10,15 @@ use super::installed;
 use crate::process::Process;
 use crate::{ports, wait};
 
+/// The program that is started unless another is asked for.
+const SERVER: &str = "redis-server";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Redis {
     /// Where it is asked.
     pub addr: SocketAddr,
+    program: &'static str,
     options: Vec<String>,
     login: Vec<String>,
     process: Process,
@@ -43,8 +47,17 @@ impl Redis {
         Self::with(&[], &[]).await
     }
 
+    /// Starts a Valkey that keeps nothing on disk: another server of the same protocol.
+    pub async fn valkey() -> Self {
+        Self::run_as("valkey-server", &[], &[]).await
+    }
+
     /// Starts one with more options (`--name value`); `login` are the options that `redis-cli` then needs.
     pub async fn with(options: &[&str], login: &[&str]) -> Self {
+        Self::run_as(SERVER, options, login).await
+    }
+
+    async fn run_as(program: &'static str, options: &[&str], login: &[&str]) -> Self {
         let addr = ports::free();
         let mut all = own(&["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
         if !options.contains(&"--port") {
@@ -52,18 +65,20 @@ impl Redis {
         }
         all.extend(own(options));
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
-        Self::run(addr, all, own(login), folder).await
+        Self::run(program, addr, all, own(login), folder).await
     }
 
     async fn run(
+        program: &'static str,
         addr: SocketAddr,
         options: Vec<String>,
         login: Vec<String>,
         folder: TempDir,
     ) -> Self {
-        let process = Process::start("redis", command(&options, &folder));
+        let process = Process::start("redis", command(program, &options, &folder));
         let redis = Self {
             addr,
+            program,
             options,
             login,
             process,
@@ -102,7 +117,7 @@ impl Redis {
 
     /// Starts it again after [`Redis::kill`], at the same address.
     pub async fn restart(&mut self) {
-        self.process = Process::start("redis", command(&self.options, &self.folder));
+        self.process = Process::start("redis", command(self.program, &self.options, &self.folder));
         self.ready().await;
     }
 
@@ -199,11 +214,11 @@ async fn sentinel(master: &str) -> Redis {
     );
     fs::write(&file, text).expect("the temporary directory can be written to");
     let options = own(&[&file.display().to_string(), "--sentinel"]);
-    Redis::run(addr, options, Vec::new(), folder).await
+    Redis::run(SERVER, addr, options, Vec::new(), folder).await
 }
 
-fn command(options: &[String], folder: &TempDir) -> Command {
-    let mut command = Command::new(installed("redis-server"));
+fn command(program: &str, options: &[String], folder: &TempDir) -> Command {
+    let mut command = Command::new(installed(program));
     command.args(options).current_dir(folder.path());
     command
 }

@@ -3,7 +3,7 @@
 use super::Source;
 
 /// Servers that `tests/run` brings; what an ignored test may need.
-const SERVERS: &[&str] = &["prometheus", "zipkin", "envoy", "redis", "netns"];
+const SERVERS: &[&str] = &["prometheus", "zipkin", "envoy", "redis", "valkey", "netns"];
 
 /// In any text. Each is split, so that this file may hold it.
 const NOWHERE: &[(&str, &str)] = &[

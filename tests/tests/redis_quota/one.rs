@@ -25,6 +25,35 @@ async fn it_conforms_over_redis() {
     conformance::quota::tells_when(&handler, window, false, pass).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs valkey"]
+async fn it_conforms_over_valkey_and_counts_exactly() {
+    let valkey = Redis::valkey().await;
+    let config = json!({"url": valkey.url()});
+    let (handler, env) = connected(config.clone()).await;
+    conformance::quota::run(&handler, &env.tasks, || {
+        valkey.ask(&["flushall"]).unwrap();
+    })
+    .await;
+    valkey.ask(&["flushall"]).unwrap();
+    let granted = counting::hammered(config, Algorithm::SlidingWindow).await;
+    assert_eq!(granted, 10_000);
+}
+
+#[tokio::test]
+#[ignore = "needs redis"]
+async fn redis_is_asked_over_a_unix_socket_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("redis.sock").display().to_string();
+    let _redis = Redis::with(&["--unixsocket", &socket], &[]).await;
+    let (handler, _env) = connected(json!({"url": format!("unix://{socket}")})).await;
+    assert_eq!(one(&handler, ask("p/q", &[], 7)).await.remaining, 3);
+    assert_eq!(
+        one(&handler, ask("p/q", &[], 4)).await.outcome,
+        Outcome::Refused
+    );
+}
+
 #[tokio::test]
 #[ignore = "needs redis"]
 async fn two_mixers_count_together_in_redis() {
