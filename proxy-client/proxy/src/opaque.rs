@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use mixer_attributes::vocabulary::REQUEST_TIME;
 use mixer_attributes::{AttributeBag, Value};
-use mixer_cel::Evaluation;
 use mixer_client::{At, Because, DecisionSample, Verdict};
-use mixer_documents::{BalanceBy, HashKey, Protocol as Declared};
+use mixer_documents::Protocol as Declared;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
@@ -19,10 +18,10 @@ use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
+use crate::intercept;
 use crate::pool::{ConnectError, Place};
 use crate::reply::Reply;
-use crate::upstream::{self, Attempt, Kind, Outcome, Upstream, Wanted};
-use crate::{intercept, worker};
+use crate::upstream::{Attempt, Kind, Outcome, Upstream, Wanted};
 
 /// Where the bytes go.
 enum Target {
@@ -156,7 +155,10 @@ async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Serve
         .circuit
         .take(Kind::Pending)
         .ok_or(Flag::UpstreamOverflow)?;
-    let hash = balanced_by(exchange, upstream, worker);
+    let routing = worker.routing().clone();
+    let hash = routing.as_ref().and_then(|routing| {
+        upstream.hash_for(&routing.references, |bag| exchange.facts().fill(bag))
+    });
     let mut tried = Vec::new();
     loop {
         let wanted = Wanted {
@@ -187,19 +189,6 @@ async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Serve
             }
         }
     }
-}
-
-/// The hash of the value that the service is balanced by, where a connection has it.
-fn balanced_by(exchange: &Exchange, upstream: &Upstream, worker: &worker::Worker) -> Option<u64> {
-    let BalanceBy::RingHash(HashKey(key)) = &upstream.service.balance.by else {
-        return None;
-    };
-    let routing = worker.routing();
-    let mut bag = AttributeBag::new();
-    exchange.facts().fill(&mut bag);
-    let mut evaluation = Evaluation::new(&bag, &routing.as_ref()?.references);
-    let value = key.evaluate(&mut evaluation).ok()?;
-    Some(upstream::hash(&value.to_text()))
 }
 
 fn failed(error: &ConnectError) -> Flag {

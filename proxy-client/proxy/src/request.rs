@@ -13,9 +13,8 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, host};
-use mixer_cel::Evaluation;
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
-use mixer_documents::{BalanceBy, HashKey, Protocol as Declared, Service};
+use mixer_documents::{Protocol as Declared, Service};
 
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, is_trusted};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
@@ -30,7 +29,7 @@ use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
 use crate::vet::vet;
-use crate::{outside, rate_limit, trace, upgrade, upstream};
+use crate::{outside, rate_limit, trace, upgrade};
 
 /// A response of the server, ready for the caller but for its body.
 #[derive(Debug)]
@@ -457,15 +456,11 @@ fn balanced_by(
     let Target::Service(upstream) = target else {
         return None;
     };
-    let BalanceBy::RingHash(HashKey(key)) = &upstream.service.balance.by else {
-        return None;
-    };
-    let mut bag = AttributeBag::new();
-    exchange.facts().fill(&mut bag);
-    head.fill(exchange.protocol, &mut bag);
-    let mut evaluation = Evaluation::new(&bag, &routing.references);
-    let value = key.evaluate(&mut evaluation).ok()?;
-    Some(upstream::hash(&value.to_text()))
+    let facts = exchange.facts();
+    upstream.hash_for(&routing.references, |bag| {
+        facts.fill(bag);
+        head.fill(exchange.protocol, bag);
+    })
 }
 
 /// Asks Mixer.

@@ -18,8 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use mixer_attributes::AttributeBag;
+use mixer_cel::{Evaluation, References};
 use mixer_documents as documents;
-use mixer_documents::{BalanceBy, Service};
+use mixer_documents::{BalanceBy, HashKey, Service};
 use mixer_runtime::{Instant, Random};
 
 pub(crate) use circuit::{Circuit, Kind, Permit};
@@ -120,6 +122,21 @@ impl Upstream {
             upstream: self.clone(),
             begun: now,
         })
+    }
+
+    /// The hash of the value that it is balanced by, if it is and the value is there. `describe` tells what is known, if it is asked.
+    pub(crate) fn hash_for<'a>(
+        &self,
+        references: &References,
+        describe: impl FnOnce(&mut AttributeBag<'a>),
+    ) -> Option<u64> {
+        let BalanceBy::RingHash(HashKey(key)) = &self.service.balance.by else {
+            return None;
+        };
+        let mut bag = AttributeBag::new();
+        describe(&mut bag);
+        let value = key.evaluate(&mut Evaluation::new(&bag, references)).ok()?;
+        Some(hash(&value.to_text()))
     }
 
     /// How many endpoints there are.
