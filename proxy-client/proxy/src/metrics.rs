@@ -282,6 +282,18 @@ impl Collector for Exposed {
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
         )?;
+        if let Some(log) = &self.0.logged {
+            counter(
+                "mixer_proxy_access_log_lines",
+                "Lines of the access log",
+                log.written(),
+            )?;
+            counter(
+                "mixer_proxy_access_log_lines_dropped",
+                "Lines of the access log that are lost: too many waited, or the file could not be written",
+                log.dropped(),
+            )?;
+        }
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
                 counter(name, help, count)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset};
+use mixer_documents::{Directory, Mesh, PolicySet, Route, Service, Sources, Subset};
 use mixer_runtime::Instant;
 
 use crate::intercept;
@@ -29,6 +29,8 @@ pub(crate) struct Routing {
     pub(crate) mesh: Mesh,
     /// The document of the proxy's own service, if there is one.
     pub(crate) own: Option<Arc<Service>>,
+    /// Every route, in document order.
+    pub(crate) routes: Vec<Arc<Route>>,
     /// What the documents' expressions refer to.
     pub(crate) references: References,
     directory: Directory,
@@ -76,6 +78,7 @@ impl Routing {
             .cloned();
         let routing = Self {
             mesh: set.mesh.clone(),
+            routes: set.routes.clone(),
             references: set.references.clone(),
             own,
             directory: Directory::new(set.services.iter().cloned()),
@@ -113,6 +116,13 @@ impl Routing {
             }
         }
         self.addresses.store(Arc::new(addresses));
+    }
+
+    /// Every service, by name.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&Arc<str>, &Routed)> {
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by_key(|(name, _)| *name);
+        services.into_iter()
     }
 
     /// Every service and every part of one.
@@ -291,6 +301,7 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
         let routing = Routing {
             mesh: set.mesh.clone(),
             own: None,
+            routes: Vec::new(),
             references: set.references.clone(),
             directory: Directory::new(set.services.iter().cloned()),
             services: services.collect(),

@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::Lines;
 use crate::config::Limits;
 use crate::connection::{self, Connection, Ending, Ends};
 use crate::exchange::Destination;
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// Where requests are logged, if they are.
+    pub(crate) access_log: Option<Rc<Lines>>,
     /// Copies of requests in flight.
     pub(crate) mirrors: Rc<Cell<usize>>,
     /// Addresses of hosts no service names, for a while.
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
     state: RefCell<Watched>,
     connections: RefCell<HashMap<usize, Rc<Connection>>>,
     draining: Cell<bool>,
+    stopped: Cell<bool>,
     swept: Cell<Instant>,
 }
 
@@ -96,6 +100,11 @@ impl Worker {
         self.swept.get()
     }
 
+    /// Whether its runtime has ended: what is still in flight is cut.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     fn sweep(&self) {
         let now = self.shared.clock.now();
         self.swept.set(now);
@@ -104,7 +113,7 @@ impl Worker {
         for connection in self.connections.borrow().values() {
             if connection.pace.is_late(now, limits) {
                 self.counters.cut();
-                connection.end(Ending::Now);
+                connection.end_late();
             }
             if let Some(since) = connection.idle_since()
                 && now.since(since) > idle
@@ -142,11 +151,10 @@ impl Worker {
             peer,
             guard,
         } = accepted;
-        let Ok(stream) = TcpStream::from_std(stream) else {
-            return;
-        };
-        let Ok(local) = stream.local_addr() else {
-            return;
+        let local = stream.local_addr();
+        let (Ok(local), Ok(stream)) = (local, TcpStream::from_std(stream)) else {
+            // It was counted as open when it was handed over.
+            return self.counters.closed();
         };
         let original = match self.shared.config.transparent {
             true => intercept::original(&stream, at, local),
@@ -202,6 +210,7 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     mut accepted: mpsc::Receiver<Accepted>,
+    lines: Option<Lines>,
     stop: CancellationToken,
 ) {
     let news = shared.client.as_ref().map(|client| client.state());
@@ -221,11 +230,13 @@ pub(crate) fn run(
         pool: pool(to_others),
         to_application: pool(to_application),
         no_bytes: Rc::new(Cell::new(0)),
+        access_log: lines.map(Rc::new),
         mirrors: Rc::default(),
         outside: RefCell::new(HashMap::new()),
         state: RefCell::new(Watched { news, newest }),
         connections: RefCell::new(HashMap::new()),
         draining: Cell::new(false),
+        stopped: Cell::new(false),
         swept: Cell::new(shared.clock.now()),
         shared,
         counters,
@@ -256,6 +267,7 @@ pub(crate) fn run(
             }
         }
     });
+    worker.stopped.set(true);
     // The books hold connections, which hold the worker.
     worker.connections.borrow_mut().clear();
 }
