@@ -43,6 +43,7 @@ const ORDER: [&[&str]; 6] = [
         "circuit",
         "outlier",
         "health",
+        "probes",
         "external",
     ],
     &["route", "for", "rules", "tests"],

@@ -166,7 +166,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 37] = [
+pub(crate) const SHAPES: [(&str, Shape); 38] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -186,6 +186,7 @@ pub(crate) const SHAPES: [(&str, Shape); 37] = [
     ("circuit", service::CIRCUIT),
     ("outlier", service::OUTLIER),
     ("health", service::HEALTH),
+    ("probes", service::PROBES),
     ("route", route::SHAPE),
     ("route_rule", route::RULE),
     ("retry", route::RETRY),

@@ -37,6 +37,7 @@ pub(crate) struct Counters {
     mirror_failed: AtomicU64,
     mirror_dropped: AtomicU64,
     cut: AtomicU64,
+    probed: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -125,6 +126,11 @@ impl Counters {
 
     pub(crate) fn mirror_dropped(&self) {
         add(&self.mirror_dropped, 1);
+    }
+
+    /// A request was passed on without a check, as `probes` of its service says.
+    pub(crate) fn probed(&self) {
+        add(&self.probed, 1);
     }
 
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
@@ -281,6 +287,11 @@ impl Collector for Exposed {
             "mixer_proxy_connections_cut",
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
+        )?;
+        counter(
+            "mixer_proxy_probes",
+            "Requests passed on without a check, as `probes` of the service says",
+            sum(|c| &c.probed),
         )?;
         if let Some(log) = &self.0.logged {
             counter(

@@ -15,10 +15,10 @@ use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, host};
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
-use mixer_documents::{Protocol as Declared, Service};
+use mixer_documents::{ClientIp, Protocol as Declared, Service};
 
 use crate::access_log::Entry;
-use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, is_trusted};
+use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
@@ -109,7 +109,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
     let forwarding = routing.mesh.client_ip.as_ref();
-    if at == At::Inbound && !forwarding.is_some_and(|rule| is_trusted(rule, connection.peer.ip())) {
+    if at == At::Inbound && !forwarding.is_some_and(|rule| rule.trusts(connection.peer.ip())) {
         let header = forwarding.map(|rule| &*rule.header);
         headers::strip_forwarded(&mut parts.headers, header);
     }
@@ -180,10 +180,19 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         client_ip,
         time,
     };
-    let answer = match answer(exchange, scope.as_deref(), &head) {
-        Ok(answer) => answer,
-        // What is seldom needed is large, and lives elsewhere than in every request's future.
-        Err(asking) => Box::pin(ask(exchange, asking, &head)).await,
+    let probe = asked_upgrade.is_none()
+        && body.is_end_stream()
+        && is_probe(exchange, declared, &parts, forwarding);
+    let answer = match probe {
+        true => {
+            worker.counters.probed();
+            None
+        }
+        false => match answer(exchange, scope.as_deref(), &head) {
+            Ok(answer) => answer,
+            // What is seldom needed is large, and lives elsewhere than in every request's future.
+            Err(asking) => Box::pin(ask(exchange, asking, &head)).await,
+        },
     };
     if let (Some(answer), Some(client)) = (&answer, &shared.client)
         && answer.because != Because::Nothing
@@ -438,6 +447,26 @@ async fn resolve<'r>(
         service: None,
         routed: None,
     })
+}
+
+/// Whether the request is one of those that the own service has answered before policy. Its path is compared as it came; who it is
+/// from is the connection's peer, and where that passed on another's request, it is nobody's probe.
+fn is_probe(
+    exchange: &Exchange,
+    service: Option<&Service>,
+    parts: &Parts,
+    forwarding: Option<&ClientIp>,
+) -> bool {
+    let connection = &exchange.connection;
+    let Some(probes) = service.and_then(|service| service.probes.as_ref()) else {
+        return false;
+    };
+    connection.at == At::Inbound
+        && exchange.protocol == Protocol::Http
+        && matches!(parts.method, Method::GET | Method::HEAD)
+        && parts.uri.query().is_none()
+        && forwarding.is_none_or(|rule| !parts.headers.contains_key(&rule.header))
+        && probes.admit(parts.uri.path(), connection.peer.ip())
 }
 
 /// What is known about whether the request may pass, and `Err`: what must be asked. `Ok(None)`: there is nobody to ask or

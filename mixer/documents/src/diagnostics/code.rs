@@ -110,6 +110,7 @@ codes! {
     Host = "MX6002",
     HostTaken = "MX6003",
     Endpoint = "MX6004",
+    ProbePath = "MX6005",
     SecondMesh = "MX6101",
     TrustDomain = "MX6102",
     HeaderName = "MX6103",

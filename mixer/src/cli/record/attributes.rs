@@ -15,12 +15,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use mixer_attributes::host::address;
 use mixer_attributes::vocabulary::{self as v, Attribute, AttributeId, Producer};
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, host};
 use mixer_documents::{Directory, Mesh, PolicySet};
 use serde_json::Value;
 
-use super::address::{address, client};
 use super::{Record, Request};
 use crate::cli::facts::{self, Caller, text};
 
@@ -203,7 +203,8 @@ impl Filling<'_> {
                     // Envoy took the client from the header already, as it was told to.
                     (Some(peer), None, _) => Some(peer),
                     (Some(peer), Some(rule), Some(said)) if rule.header == "x-forwarded-for" => {
-                        client(peer, &said.unwrap_or_default(), rule)
+                        let said = said.as_deref().filter(|said| !said.is_empty());
+                        rule.client(peer, said.map(str::as_bytes).into_iter())
                     }
                     _ => return Ok(()),
                 }

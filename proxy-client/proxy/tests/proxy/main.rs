@@ -21,6 +21,7 @@ mod mixer;
 mod opaque;
 mod outbound;
 mod paths;
+mod probes;
 mod process;
 mod raw;
 mod report;
