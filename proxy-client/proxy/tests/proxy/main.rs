@@ -15,6 +15,7 @@ mod frames;
 mod grpc;
 mod hostile;
 mod in_flight;
+mod ingress;
 mod intercept;
 mod matrix;
 mod mixer;
