@@ -19,10 +19,10 @@ use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
-use crate::intercept;
 use crate::pool::{ConnectError, Place};
 use crate::reply::Reply;
 use crate::upstream::{Attempt, Kind, Outcome, Upstream, Wanted};
+use crate::{intercept, route};
 
 /// Where the bytes go.
 enum Target {
@@ -106,9 +106,12 @@ fn target(exchange: &mut Exchange) -> Result<Target, Flag> {
     let routing = connection.worker.routing();
     let routing = routing.as_ref().ok_or(Flag::MixerCold)?;
     if let Some(routed) = routing.at(original) {
-        let upstream = &routed.whole;
-        exchange.destination = Destination::Service(upstream.clone());
-        return Ok(Target::Service(upstream.clone()));
+        exchange.destination = Destination::Service(routed.whole.clone());
+        let facts = exchange.facts();
+        let (target, route) =
+            route::choose_for_connection(routed, &facts, &routing.references, &shared.random);
+        exchange.route = route;
+        return Ok(Target::Service(target));
     }
     if !routing.mesh.outbound_allow || intercept::is_own(shared, original) {
         return Err(Flag::NoRoute);

@@ -255,6 +255,12 @@ fn destinations_nobody_declares_are_found() {
         &format!("service: a.shop\nprotocol: tcp{policy}"),
         &[(Code::RuleOfTcp, "d")],
     );
+    let route = "\n---\nroute: r\nfor: destination.service == \"a.shop\"\nrules: [{ name: gets, when: request.method == \"GET\", timeout: 1s }]";
+    is(
+        &format!("service: a.shop\nprotocol: tcp{route}"),
+        &[(Code::RuleOfTcp, "gets")],
+    );
+    is(&format!("service: a.shop{route}"), &[]);
     is(&format!("service: a.shop{policy}"), &[]);
     is(&format!("mesh: {{}}{policy}"), &[]);
     // It may select services nobody has declared by name.
