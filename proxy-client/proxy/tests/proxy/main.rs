@@ -8,6 +8,7 @@ mod admin;
 mod app;
 mod balance;
 mod bulk;
+mod calls;
 mod check;
 mod cli;
 mod drain;
