@@ -9,6 +9,7 @@ mod endpoints;
 
 use super::document::Document;
 use super::mesh::network;
+use super::tls;
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
@@ -27,6 +28,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "endpoints",
         "subsets",
         "paths",
+        "identity",
         "tls",
         "balance",
         "circuit",
@@ -34,8 +36,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "health",
         "probes",
         "external",
+        "originate",
     ],
-    later: &["identity", "originate"],
+    later: &[],
 };
 
 /// `paths`.
@@ -103,6 +106,9 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         subsets: Vec::new(),
         keep_encoded_slash: false,
         external: false,
+        identity: None,
+        tls: None,
+        originate: None,
         balance: Balance::default(),
         circuit: Circuit::default(),
         outlier: None,
@@ -158,14 +164,11 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         service.keep_encoded_slash = keep.unwrap_or_default();
     }
     if let Some(node) = fields.get("tls") {
-        word(
-            node,
-            "`tls`",
-            &[("permissive", ())],
-            &["strict", "disable"],
-            problems,
-        );
+        service.tls = tls::tls(node, problems);
     }
+    service.identity = fields
+        .get("identity")
+        .and_then(|node| tls::id(node, problems));
     if let Some(node) = fields.get("circuit") {
         service.circuit = endpoints::circuit(node, problems);
     }
@@ -180,6 +183,10 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         .get("external")
         .and_then(|node| boolean(node, "`external`", problems))
         .unwrap_or_default();
+    service.originate = fields
+        .get("originate")
+        .and_then(|node| tls::originate(node, problems));
+    tls::check(&service, &fields, problems);
     if let Some(node) = fields.get("balance") {
         service.balance = endpoints::balance(node, context);
     }
