@@ -63,7 +63,8 @@ impl Routing {
             let parts: Vec<_> = service.subsets.iter().map(part).map(Arc::new).collect();
             let whole = Arc::new(whole);
             if let Some(resolver) = shared.resolver.get() {
-                for upstream in parts.iter().chain([&whole]).cloned() {
+                for upstream in parts.iter().chain([&whole]) {
+                    let upstream = upstream.clone();
                     let (resolver, clock) = (resolver.clone(), shared.clock.clone());
                     resolving.spawn(async move { upstream.resolve(&resolver, &clock).await });
                 }
