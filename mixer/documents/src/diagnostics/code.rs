@@ -154,6 +154,7 @@ codes! {
     AbsentDiffers = "MX9202",
     ForUnknown = "MX9301",
     RuleOfTcp = "MX9302",
+    ProbesOfAll = "MX9303",
     LabelUnbounded = "MX9401",
     CacheDefeated = "MX9402",
     RetryTwice = "MX9501",

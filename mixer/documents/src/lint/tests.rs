@@ -334,6 +334,16 @@ fn policies_that_undo_each_other_are_found() {
 }
 
 #[test]
+fn probes_from_everywhere_are_found() {
+    let probes = |from: &str| format!("service: a.shop\nprobes: {{ paths: [/a], from: [{from}] }}");
+    is(
+        &probes("10.0.0.0/8, 0.0.0.0/0, \"::/0\""),
+        &[(Code::ProbesOfAll, "a.shop"), (Code::ProbesOfAll, "a.shop")],
+    );
+    is(&probes("10.0.0.0/8, \"::1\""), &[]);
+}
+
+#[test]
 fn labels_and_reads_without_bound_are_found() {
     let label = |value: &str| {
         format!(

@@ -183,6 +183,13 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         .get("external")
         .and_then(|node| boolean(node, "`external`", problems))
         .unwrap_or_default();
+    if service.external {
+        let why = "is carried out by the proxy before the service, and a service outside the mesh has none";
+        fields.refuse("probes", why, problems);
+    } else if service.protocol == Some(Protocol::Tcp) {
+        let why = "is about requests of HTTP, and the service is declared `protocol: tcp`";
+        fields.refuse("probes", why, problems);
+    }
     service.originate = fields
         .get("originate")
         .and_then(|node| tls::originate(node, problems));

@@ -294,6 +294,8 @@ fn each_mistake_is_shown_where_it_is() {
         ("service: a\nhealth: { every: 5s }".into(), "2:9", "`health` needs"),
         ("service: a\nhealth: { http: healthz }".into(), "2:17", "`http` is a path such as /healthz"),
         ("service: a\nhealth: { tcp: false }".into(), "2:16", "`tcp` is `true`"),
+        ("service: a\nexternal: true\nprobes: { paths: [/a], from: [10.0.0.0/8] }".into(), "3:1", "a service outside the mesh has none"),
+        ("service: a\nprotocol: tcp\nprobes: { paths: [/a], from: [10.0.0.0/8] }".into(), "3:1", "is declared `protocol: tcp`"),
         ("service: a\nprobes: { paths: [/healthz] }".into(), "2:9", "`probes` needs"),
         ("service: a\nprobes: { paths: [], from: [10.0.0.0/8] }".into(), "2:18", "`paths` is empty"),
         ("service: a\nprobes: { paths: [healthz], from: [10.0.0.0/8] }".into(), "2:19", "not a plain path"),
