@@ -48,7 +48,7 @@ impl Guard {
         let Some(file) = self.token.clone() else {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "no changes are taken here: there is no --admin-token-file",
+                "no changes are taken: this was started without --admin-token-file",
             ));
         };
         // A file on a slow disk must not hold up those who are served.
