@@ -26,6 +26,7 @@ mod opaque;
 mod outside;
 mod pace;
 mod pool;
+mod probe;
 mod rate_limit;
 mod reply;
 mod request;

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, host};
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
-use mixer_documents::{ClientIp, Protocol as Declared, Service};
+use mixer_documents::{Protocol as Declared, Service};
 
 use crate::access_log::Entry;
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
@@ -26,6 +26,7 @@ use crate::flag::Flag;
 use crate::forward::{Carrying, Held, Target};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::pace::Owed;
+use crate::probe::is_probe;
 use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
@@ -180,10 +181,8 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         client_ip,
         time,
     };
-    let probe = asked_upgrade.is_none()
-        && body.is_end_stream()
-        && is_probe(exchange, declared, &parts, forwarding);
-    let answer = match probe {
+    let alone = asked_upgrade.is_none() && body.is_end_stream();
+    let answer = match alone && is_probe(exchange, declared, &parts, forwarding) {
         true => {
             worker.counters.probed();
             None
@@ -447,26 +446,6 @@ async fn resolve<'r>(
         service: None,
         routed: None,
     })
-}
-
-/// Whether the request is one of those that the own service has answered before policy. Its path is compared as it came; who it is
-/// from is the connection's peer, and where that passed on another's request, it is nobody's probe.
-fn is_probe(
-    exchange: &Exchange,
-    service: Option<&Service>,
-    parts: &Parts,
-    forwarding: Option<&ClientIp>,
-) -> bool {
-    let connection = &exchange.connection;
-    let Some(probes) = service.and_then(|service| service.probes.as_ref()) else {
-        return false;
-    };
-    connection.at == At::Inbound
-        && exchange.protocol == Protocol::Http
-        && matches!(parts.method, Method::GET | Method::HEAD)
-        && parts.uri.query().is_none()
-        && forwarding.is_none_or(|rule| !parts.headers.contains_key(&rule.header))
-        && probes.admit(parts.uri.path(), connection.peer.ip())
 }
 
 /// What is known about whether the request may pass, and `Err`: what must be asked. `Ok(None)`: there is nobody to ask or

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::headers::{X_FORWARDED_FOR, X_REQUEST_ID};
 
@@ -62,10 +62,25 @@ impl Entry {
     /// What the proxy made of the headers that say where a request comes from.
     pub(crate) fn settle(&mut self, headers: &HeaderMap) {
         if let Some(head) = &mut self.head {
-            head.forwarded_for = headers.get(&X_FORWARDED_FOR).cloned();
+            head.forwarded_for = joined(headers, &X_FORWARDED_FOR);
             head.request_id = headers.get(&X_REQUEST_ID).cloned();
         }
     }
+}
+
+/// The value of a header; of one that is there several times all of them.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let (first, more) = (values.next()?, values.next());
+    if more.is_none() {
+        return Some(first.clone());
+    }
+    let mut all = first.as_bytes().to_vec();
+    for value in more.into_iter().chain(values) {
+        all.extend_from_slice(b", ");
+        all.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(all)).ok()
 }
 
 impl Head {

@@ -145,6 +145,26 @@ fn a_long_value_is_cut() {
 }
 
 #[test]
+fn who_forwarded_is_told_whole_and_a_password_is_not() {
+    let request = http::Request::get("/")
+        .header("host", "user:s3cret@shop.example")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-forwarded-for", "1.1.1.1, 2.2.2.2");
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let mut entry = Entry::http(time(), &parts);
+    let forwarded = |entry: &Entry| entry.head.as_ref()?.forwarded_for.clone();
+    assert_eq!(
+        forwarded(&entry),
+        None,
+        "it is not known yet whether he may say so"
+    );
+    entry.settle(&parts.headers);
+    assert_eq!(forwarded(&entry).unwrap(), "6.6.6.6, 1.1.1.1, 2.2.2.2");
+    let head = entry.head.unwrap();
+    assert_eq!(head.authority(), Some(&b"shop.example"[..]));
+}
+
+#[test]
 fn a_second_is_written_once_and_a_new_one_anew() {
     let mut seconds = Seconds::default();
     let mut out = Vec::new();
