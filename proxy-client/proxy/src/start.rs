@@ -89,6 +89,11 @@ impl Proxy {
         if !problems.is_empty() {
             return Err(StartError::Config(problems));
         }
+        let guard = config
+            .admin
+            .map(|admin| Guard::new(config.admin_token.clone(), admin))
+            .transpose()
+            .map_err(|problem| StartError::Config(vec![problem]))?;
         let documents = match &config.control {
             Control::Mixer(_) => None,
             Control::Documents(paths) => Some(read(paths)?),
@@ -96,13 +101,6 @@ impl Proxy {
         let inbound = listen("inbound", config.inbound, config.transparent)?;
         let outbound = listen("outbound", config.outbound, config.transparent)?;
         let admin = listen("admin", config.admin, false)?;
-        let guard = admin
-            .first()
-            .and_then(|listener| listener.local_addr().ok());
-        let guard = guard
-            .map(|address| Guard::new(config.admin_token.clone(), address))
-            .transpose()
-            .map_err(|problem| StartError::Config(vec![problem]))?;
         let addresses = |listeners: &[TcpListener]| -> Vec<SocketAddr> {
             let addresses = listeners.iter().map(TcpListener::local_addr);
             addresses.filter_map(Result::ok).collect()

@@ -237,3 +237,18 @@ fn a_file_that_cannot_be_written_loses_lines_and_says_so() {
     write(&given, &mut Out::open(&to).unwrap(), &to, &tally);
     assert_eq!((tally.written(), tally.dropped()), (0, 1));
 }
+
+#[test]
+fn where_the_new_file_cannot_be_opened_the_old_one_goes_on() {
+    let (lines, given) = unwritten(1);
+    let tally = lines.tally.clone();
+    lines.add(&line(), true);
+    drop(lines);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut out = Out::open(&LogTo::File(path.clone())).unwrap();
+    tally.reopen.store(true, Ordering::Relaxed);
+    let gone = LogTo::File(directory.path().join("gone").join("log"));
+    write(&given, &mut out, &gone, &tally);
+    assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
+}
