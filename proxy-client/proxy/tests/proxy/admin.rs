@@ -238,6 +238,7 @@ async fn how_much_is_logged_can_be_changed_while_it_runs() {
     let nonsense = || send(sidecar.inbound, "GET nonsense\r\n\r\n");
     let debug = || sidecar.log().iter().any(|line| line.contains("DEBUG"));
     nonsense().await;
+    assert!(!debug());
     let changed = send(
         sidecar.admin,
         post("/logging?level=warn,mixer_proxy=debug", ""),
@@ -249,7 +250,6 @@ async fn how_much_is_logged_can_be_changed_while_it_runs() {
         level.contains("mixer_proxy=debug") && level.contains("warn"),
         "{level}"
     );
-    assert!(!debug());
     soon(async {
         while !debug() {
             nonsense().await;
