@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{ConnectError, Lease, Opened, Pool, Server, Want, http1};
 use crate::body::RequestBody;
-use crate::tls::{Purpose, Speaks};
+use crate::tls::{self, Purpose, Speaks};
 use crate::upstream::Circuit;
 use crate::worker::{Executor, spawn};
 
@@ -39,6 +39,8 @@ struct Connection {
     sender: SendRequest<RequestBody>,
     streams: Cell<usize>,
     most: Cell<usize>,
+    /// The server is outside the mesh, and TLS is its own.
+    outside: bool,
     /// The last host that a request was carried for.
     authority: RefCell<Option<(HeaderValue, Authority)>>,
     used: Cell<bool>,
@@ -132,6 +134,7 @@ async fn connect(
     let address = server.address;
     let ours = opened.speaks == Some(Speaks::Ours);
     let Opened { stream, place, .. } = opened;
+    let outside = matches!(stream, tls::Stream::Outside(_));
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
     let (connection_window, streams) = match ours {
         // It takes as many at once as we do, or says so with its first bytes; what came too early it refuses unread.
@@ -152,6 +155,7 @@ async fn connect(
         sender,
         streams: Cell::new(0),
         most: Cell::new(streams),
+        outside,
         authority: RefCell::default(),
         used: Cell::new(false),
         since: Cell::new(pool.clock.now()),
@@ -246,6 +250,11 @@ impl Stream {
             sender,
             reused,
         }
+    }
+
+    /// Whether the server expects to be told that TLS is spoken to it.
+    pub(super) fn is_outside(&self) -> bool {
+        self.connection.outside
     }
 
     /// The last host that a request of its connection was carried for.

@@ -3,6 +3,7 @@
 
 mod carried;
 mod issuer;
+mod originate;
 mod refused;
 mod rotation;
 mod sources;
