@@ -178,6 +178,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) secured: Option<&'a Secured>,
     /// Whether namespaces of its trust domain are ours, or as good as ours.
     pub(crate) namespaces_count: bool,
+    /// The id of the service that is asked for, where it proves it.
+    pub(crate) principal: Option<&'a str>,
 }
 
 /// A request's head, and what was read out of it.
@@ -213,6 +215,9 @@ impl<'a> Facts<'a> {
         }
         if let Some(labels) = self.labels {
             bag.set(name::DESTINATION_LABELS, Value::Map(labels));
+        }
+        if let Some(principal) = self.principal {
+            bag.set(name::DESTINATION_PRINCIPAL, Value::String(principal));
         }
         bag.set(name::CONNECTION_MTLS, Value::Bool(self.secured.is_some()));
         if let Some(secured) = self.secured {

@@ -158,6 +158,17 @@ impl Connection {
         self.secured.get().is_none() && self.tls() == Tls::Strict
     }
 
+    /// Waits until it [is too plain](Self::is_too_plain).
+    pub(crate) async fn until_too_plain(&self) {
+        let mut routed = self.worker.shared.routed.subscribe();
+        while !self.is_too_plain() {
+            if routed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        self.worker.counters.plaintext_refused();
+    }
+
     /// What the documents say it speaks. A service's own word comes before what is said of a port.
     fn said(&self) -> Said {
         let routing = self.worker.routing();

@@ -163,6 +163,11 @@ impl Exchange {
                 .as_ref()
                 .is_some_and(|routing| routing.is_own(trust_domain))
         });
+        let principal = match &self.destination {
+            Destination::Own(_) => secured.map(|secured| secured.own.as_str()),
+            Destination::Service(upstream) => upstream.principal(),
+            Destination::Outside => None,
+        };
         Facts {
             at: connection.at,
             peer: connection.peer,
@@ -174,6 +179,7 @@ impl Exchange {
             protocol: self.protocol,
             secured,
             namespaces_count,
+            principal,
         }
     }
 

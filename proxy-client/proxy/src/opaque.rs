@@ -46,6 +46,7 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
             let copied = tokio::select! {
                 copied = copy_bidirectional(&mut io, &mut server.stream) => Ok(copied),
                 flag = until_denied(&mut exchange) => Err(flag),
+                () = connection.until_too_plain() => Err(Flag::Plaintext),
             };
             match copied {
                 Ok(Ok((sent, received))) => exchange.carried(sent, received),
@@ -70,20 +71,10 @@ async fn until_denied(exchange: &mut Exchange) -> Flag {
     let Some(mut news) = worker.news() else {
         return std::future::pending().await;
     };
-    // Mesh and services are put into force a moment after the news of them.
-    let mut routed = worker.shared.routed.subscribe();
     let mut asked = revision(exchange);
     loop {
-        let more = tokio::select! {
-            more = news.changed() => more,
-            more = routed.changed() => more,
-        };
-        if more.is_err() {
+        if news.changed().await.is_err() {
             return std::future::pending().await;
-        }
-        if connection.is_too_plain() {
-            worker.counters.plaintext_refused();
-            return Flag::Plaintext;
         }
         let now = revision(exchange);
         if now != asked {

@@ -108,6 +108,14 @@ impl Upstream {
         }
     }
 
+    /// The id that its endpoints prove; `None`: they are asked for none now.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        match &**self.dialing.as_ref()? {
+            dialing @ Dialing::Mesh { .. } => dialing.now(|| None).ok()??.id(),
+            Dialing::Outside(_) => None,
+        }
+    }
+
     /// How its endpoints are dialed.
     pub(crate) fn dialing(&self) -> Option<&Arc<Dialing>> {
         self.dialing.as_ref()

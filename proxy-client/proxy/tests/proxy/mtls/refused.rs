@@ -56,6 +56,31 @@ async fn a_connection_in_plaintext_ends_when_the_service_becomes_strict() {
 }
 
 #[tokio::test]
+async fn opaque_connections_in_plaintext_end_when_the_service_becomes_strict() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    let permissive = Setup {
+        mesh: json!({"mesh": {}}),
+        service: json!({"protocol": "tcp"}),
+        ..Setup::default()
+    };
+    let pair = Pair::start(app, permissive).await;
+    let mut caller = TcpStream::connect(pair.far.inbound().unwrap())
+        .await
+        .unwrap();
+    caller.write_all(b"hello").await.unwrap();
+    let (mut server, _) = soon(listener.accept()).await.unwrap();
+    let mut hello = [0; 5];
+    soon(server.read_exact(&mut hello)).await.unwrap();
+    pair.far_mixer.announce(|state| {
+        state.documents[0] = json!({"mesh": {"tls": "strict"}}).to_string();
+    });
+    let mut rest = Vec::new();
+    let _ = soon(caller.read_to_end(&mut rest)).await;
+    reaches(&pair.far, "mixer_proxy_tls_plaintext_refused_total", 1).await;
+}
+
+#[tokio::test]
 async fn callers_that_prove_nothing_we_trust_are_refused() {
     let app = App::start().await;
     let pair = Pair::start(app.address, Setup::default()).await;
