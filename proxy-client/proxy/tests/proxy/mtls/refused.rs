@@ -177,6 +177,31 @@ async fn there_is_no_second_try_in_plaintext() {
 }
 
 #[tokio::test]
+async fn so_many_handshakes_are_under_way_at_once_and_no_more() {
+    let (app, root) = (App::start().await, Authority::new("cluster.local"));
+    let mixer = crate::mixer::TestMixer::allowing(crate::mixer::nothing(), &[]).await;
+    let mut config = crate::config(&mixer, app.address);
+    config.identity = mixer_proxy::IdentityFrom::Published(mixer_identity::Source::fixed(
+        root.identity(PRODUCTS, &[]),
+    ));
+    config.limits.handshakes = 1;
+    let proxy = crate::start(config).await;
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+        stream.write_all(hello).await.unwrap();
+        streams.push(stream);
+    }
+    reaches(&proxy, "mixer_proxy_tls_handshakes_failed_total", 2).await;
+    // Its place is free when it goes.
+    drop(streams);
+    reaches(&proxy, "mixer_proxy_tls_handshakes_failed_total", 3).await;
+    let stream = connect(root.identity(FRONTEND, &[]), proxy.inbound().unwrap(), &[]).await;
+    stream.unwrap();
+}
+
+#[tokio::test]
 async fn a_handshake_that_stalls_or_is_none_is_ended() {
     let app = App::start().await;
     let pair = Pair::start(app.address, Setup::default()).await;
