@@ -9,7 +9,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -157,9 +157,11 @@ async fn callers_that_do_not_read_hold_up_no_others_of_their_connection() {
     let pair = Pair::start(app, Setup::default()).await;
     let mut slow = Vec::new();
     for _ in 0..SLOW {
-        let mut stream = TcpStream::connect(pair.near.outbound().unwrap())
-            .await
-            .unwrap();
+        // So that it is not the kernel that reads.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let connecting = socket.connect(pair.near.outbound().unwrap());
+        let mut stream = connecting.await.unwrap();
         let request = "GET /big HTTP/1.1\r\nhost: products.shop\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         assert_eq!(status(&crate::raw::head(&mut stream).await), 200);
