@@ -44,6 +44,7 @@ const ORDER: [&[&str]; 6] = [
         "circuit",
         "outlier",
         "health",
+        "probes",
         "external",
         "originate",
     ],

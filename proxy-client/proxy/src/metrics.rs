@@ -48,6 +48,7 @@ pub(crate) struct Counters {
     upstream_untrusted: AtomicU64,
     dial_failed: AtomicU64,
     no_identity: AtomicU64,
+    probed: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -177,6 +178,11 @@ impl Counters {
     /// A handshake with a server failed otherwise.
     pub(crate) fn dial_failed(&self) {
         add(&self.dial_failed, 1);
+    }
+
+    /// A request was passed on without a check, as `probes` of its service says.
+    pub(crate) fn probed(&self) {
+        add(&self.probed, 1);
     }
 
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
@@ -336,6 +342,23 @@ impl Collector for Exposed {
         )?;
         for (name, help, of) in tls::COUNTS {
             counter(name, help, sum(*of))?;
+        }
+        counter(
+            "mixer_proxy_probes",
+            "Requests passed on without a check, as `probes` of the service says",
+            sum(|c| &c.probed),
+        )?;
+        if let Some(log) = &self.0.logged {
+            counter(
+                "mixer_proxy_access_log_lines",
+                "Lines of the access log",
+                log.written(),
+            )?;
+            counter(
+                "mixer_proxy_access_log_lines_dropped",
+                "Lines of the access log that are lost: too many waited, or the file could not be written",
+                log.dropped(),
+            )?;
         }
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
