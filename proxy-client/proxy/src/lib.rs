@@ -35,11 +35,12 @@ mod routing;
 mod shared;
 mod start;
 mod target;
+mod tls;
 mod trace;
 mod upgrade;
 mod upstream;
 mod vet;
 mod worker;
 
-pub use config::{AccessLog, Config, Control, Limits, LogFormat, LogTo};
+pub use config::{AccessLog, Config, Control, IdentityFrom, Limits, LogFormat, LogTo};
 pub use start::{Proxy, Running, StartError};

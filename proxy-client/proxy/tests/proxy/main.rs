@@ -20,6 +20,7 @@ mod ingress;
 mod intercept;
 mod matrix;
 mod mixer;
+mod mtls;
 mod opaque;
 mod outbound;
 mod paths;
