@@ -38,6 +38,7 @@ mod telemetry;
 mod testcase;
 mod until;
 mod watch;
+mod workload;
 mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
@@ -72,3 +73,4 @@ pub use telemetry::{LogSpec, MetricKind, MetricSpec, Telemetry, TraceSpec};
 pub use testcase::{Expectation, GivenAnswer, RouteExpectation, RouteTest, Test, TestKind};
 pub use until::Until;
 pub use watch::Watcher;
+pub use workload::{Attest, Workload};

@@ -16,6 +16,7 @@ mod rule;
 mod service;
 mod telemetry;
 mod testcase;
+mod workload;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub fn load_checking(
     } = attributes::read(of(DocumentKind::Attributes), &sources, &mut problems);
     let adapters = adapter::read(of(DocumentKind::Adapter), &sources, &mut problems);
     let mesh = mesh::read(of(DocumentKind::Mesh), &sources, &mut problems);
+    let workloads = workload::read(of(DocumentKind::Workload), &mesh, &mut problems);
 
     let adapter_names: HashMap<Arc<str>, usize> = adapters
         .iter()
@@ -156,6 +158,7 @@ pub fn load_checking(
         routes: routes.into_iter().map(Arc::new).collect(),
         route_index: Index::new(&facts),
         telemetry,
+        workloads,
         vocabulary,
         references,
         consulted,
@@ -166,7 +169,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 37] = [
+pub(crate) const SHAPES: [(&str, Shape); 39] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -202,6 +205,8 @@ pub(crate) const SHAPES: [(&str, Shape); 37] = [
     ("logs", telemetry::LOGS),
     ("traces", telemetry::TRACES),
     ("attribute", attributes::SHAPE),
+    ("workload", workload::SHAPE),
+    ("attest", workload::ATTEST),
     ("kubernetes", document::KUBERNETES),
     ("metadata", document::METADATA),
 ];

@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::plan::Indexing;
 use crate::{
     AdapterDocument, Applicable, At, Diagnostics, Mesh, Plan, Policy, Route, Scope, Service,
-    Telemetry,
+    Telemetry, Workload,
 };
 
 /// One set of documents: checked, compiled, immutable.
@@ -29,6 +29,8 @@ pub struct PolicySet {
     pub routes: Vec<Arc<Route>>,
     /// In document order.
     pub telemetry: Vec<Telemetry>,
+    /// In document order.
+    pub workloads: Vec<Workload>,
     /// Built-in and custom attributes.
     pub vocabulary: Vocabulary,
     /// What evaluations need.

@@ -129,6 +129,10 @@ codes! {
     RetryCondition = "MX6403",
     RouteHeader = "MX6404",
     RoutePath = "MX6405",
+    // Workloads.
+    SpiffeId = "MX6501",
+    ForeignId = "MX6502",
+    ExecutablePath = "MX6503",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",
