@@ -110,6 +110,8 @@ codes! {
     Host = "MX6002",
     HostTaken = "MX6003",
     Endpoint = "MX6004",
+    SpiffeId = "MX6005",
+    IdentityMissing = "MX6006",
     SecondMesh = "MX6101",
     TrustDomain = "MX6102",
     HeaderName = "MX6103",
@@ -130,9 +132,8 @@ codes! {
     RouteHeader = "MX6404",
     RoutePath = "MX6405",
     // Workloads.
-    SpiffeId = "MX6501",
-    ForeignId = "MX6502",
-    ExecutablePath = "MX6503",
+    ForeignId = "MX6501",
+    ExecutablePath = "MX6502",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",

@@ -5,6 +5,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::document::Document;
+use super::tls;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{integer, scalar};
@@ -65,17 +66,9 @@ fn workload(document: &Document<'_>, mesh: &Mesh, problems: &mut Problems) -> Op
 
 /// An id of the mesh's own trust domain.
 fn own_id(node: &Node, mesh: &Mesh, problems: &mut Problems) -> Option<String> {
-    let text = &scalar(node, "`id`", problems)?.text;
-    let Some(domain) = trust_domain(text) else {
-        problems
-            .error(
-                Code::SpiffeId,
-                node.span,
-                format!("`{text}` is not the SPIFFE id of a workload"),
-            )
-            .help("such as spiffe://cluster.local/ns/shop/sa/products");
-        return None;
-    };
+    let id = tls::id(node, problems)?;
+    // What `tls::id` takes has a trust domain and a path.
+    let domain = id.split('/').nth(2).unwrap_or_default();
     if domain != mesh.trust_domain {
         problems
             .error(
@@ -89,20 +82,7 @@ fn own_id(node: &Node, mesh: &Mesh, problems: &mut Problems) -> Option<String> {
             .help("`mesh: { trust_domain: .. }` says which it is");
         return None;
     }
-    Some(text.clone())
-}
-
-/// The trust domain of a SPIFFE id with a path (SPIFFE-ID, section 2); `None` where the text is none.
-fn trust_domain(id: &str) -> Option<&str> {
-    let (domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
-    let in_domain =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    let segment = |segment: &str| {
-        !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(in_path)
-    };
-    let domain_fits = (1..=255).contains(&domain.len()) && domain.bytes().all(in_domain);
-    (id.len() <= 2048 && domain_fits && path.split('/').all(segment)).then_some(domain)
+    Some(id)
 }
 
 fn attest(node: &Node, problems: &mut Problems) -> Option<Attest> {

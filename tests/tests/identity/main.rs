@@ -1,0 +1,9 @@
+//! Identities, judged by others: OpenSSL and Envoy's SPIFFE validator take what we take, and we refuse what no SVID may be,
+//! whichever side it is shown on.
+
+#![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
+
+mod envoy;
+mod issuer;
+mod openssl;
+mod peers;
