@@ -19,7 +19,12 @@ pub use certificate::{
 };
 pub use files::{Files, InvalidFiles};
 pub use id::{IdFault, InvalidId, SpiffeId, TrustDomain};
-pub use source::{Identity, Publisher, Source, Updates};
+pub use source::{
+    Identity, InvalidEndpoint, Join, JoinError, Publisher, Source, Updates, WorkloadApi,
+};
 pub use svid::{InvalidSvid, Svid};
-pub use tls::{Peer, client_config, peer, server_config, untrusted};
+pub use tls::{
+    Peer, client_config, client_config_of_stranger, peer, server_config,
+    server_config_for_strangers, untrusted,
+};
 pub use verify::{Expected, Untrusted};

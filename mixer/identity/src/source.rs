@@ -4,10 +4,16 @@
 //! a watch that tells of changes. A [`Publisher`] is what somebody feeds: a watcher of files, a client of the Workload API, a
 //! client that joined with a token. A new kind of source needs no trait, only a publisher.
 
+mod join;
+mod workload_api;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
+
+pub use join::{Join, JoinError};
+pub use workload_api::{InvalidEndpoint, WorkloadApi};
 
 use crate::{Bundles, SpiffeId, Svid};
 
