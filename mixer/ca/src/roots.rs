@@ -170,7 +170,7 @@ impl State {
     }
 
     /// The certificates of all roots, the one that signs first.
-    pub(crate) fn bundle(&self, directory: &Directory) -> Result<TrustBundle, DirectoryError> {
+    pub fn bundle(&self, directory: &Directory) -> Result<TrustBundle, DirectoryError> {
         let (mut first, others): (Vec<_>, Vec<_>) = self
             .roots
             .iter()

@@ -232,7 +232,7 @@ fn malformed(error: impl std::fmt::Display) -> InvalidCertificate {
     InvalidCertificate::Malformed(error.to_string())
 }
 
-fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
+pub(crate) fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
     Ok(certificate
         .basic_constraints()
         .map_err(malformed)?
@@ -298,7 +298,9 @@ fn extended_usage(certificate: &X509Certificate<'_>) -> Result<(), InvalidCertif
     Ok(())
 }
 
-fn uri_names<'a>(certificate: &X509Certificate<'a>) -> Result<Vec<&'a str>, InvalidCertificate> {
+pub(crate) fn uri_names<'a>(
+    certificate: &X509Certificate<'a>,
+) -> Result<Vec<&'a str>, InvalidCertificate> {
     let Some(names) = certificate.subject_alternative_name().map_err(malformed)? else {
         return Ok(Vec::new());
     };

@@ -5,8 +5,10 @@
 
 mod bundle;
 mod certificate;
+mod describe;
 mod files;
 mod id;
+mod look;
 pub mod pem;
 mod source;
 mod svid;
@@ -17,8 +19,10 @@ pub use bundle::{Bundles, InvalidBundle, TrustBundle};
 pub use certificate::{
     InvalidCertificate, Leaf, Timestamp, Validity, certificates_from_der, certificates_from_pem,
 };
+pub use describe::Described;
 pub use files::{Files, InvalidFiles};
 pub use id::{IdFault, InvalidId, SpiffeId, TrustDomain};
+pub use look::look;
 pub use source::{
     Identity, InvalidEndpoint, Join, JoinError, Publisher, Source, Updates, WorkloadApi,
 };

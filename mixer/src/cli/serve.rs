@@ -116,7 +116,8 @@ fn refuse(error: &StartError) -> ExitCode {
     error.exit_code()
 }
 
-fn log(json: bool) {
+/// Logs to standard error, as MIXER_LOG says.
+pub(super) fn log(json: bool) {
     let filter = EnvFilter::try_from_env("MIXER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
