@@ -24,7 +24,7 @@ pub use files::{Files, InvalidFiles};
 pub use id::{IdFault, InvalidId, SpiffeId, TrustDomain};
 pub use look::look;
 pub use source::{
-    Identity, InvalidEndpoint, Join, JoinError, Publisher, Source, Updates, WorkloadApi,
+    Identity, InvalidEndpoint, Join, JoinError, NoAnswer, Publisher, Source, Updates, WorkloadApi,
 };
 pub use svid::{InvalidSvid, Svid};
 pub use tls::{

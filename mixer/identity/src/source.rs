@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 pub use join::{Join, JoinError};
-pub use workload_api::{InvalidEndpoint, WorkloadApi};
+pub use workload_api::{InvalidEndpoint, NoAnswer, WorkloadApi};
 
 use crate::{Bundles, SpiffeId, Svid};
 
@@ -136,4 +136,15 @@ impl Updates {
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
     }
+}
+
+/// An error with what is behind it.
+fn why(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

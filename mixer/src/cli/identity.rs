@@ -4,13 +4,12 @@ mod shown;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_identity::{
     Bundles, Leaf, Peer, SpiffeId, TrustBundle, WorkloadApi, certificates_from_pem, look,
 };
-use mixer_runtime::{Clock, Random, Tasks};
+use mixer_runtime::Clock;
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::output::{Output, say, say_json};
@@ -137,13 +136,9 @@ fn found(what: &str, clock: &Clock) -> Result<Found, Failed> {
         .map_err(|error| Failed(1, format!("cannot start: {error}")))?;
     if what.starts_with("unix:") {
         let api = WorkloadApi::parse(what).map_err(|error| Failed(USAGE, error.to_string()))?;
-        let identity = runtime.block_on(async {
-            let (tasks, random) = (Tasks::new(), Arc::new(Random::from_system()));
-            let source = api.follow(&tasks, clock, random);
-            clock.within(PATIENCE, source.ready()).await.flatten()
-        });
-        let why = "no certificate for this process; the log of who serves it says why";
-        let identity = identity.ok_or_else(|| unreachable(why.to_owned()))?;
+        let asked = runtime.block_on(clock.within(PATIENCE, api.fetch(clock)));
+        let asked = asked.ok_or_else(|| unreachable("no answer in 10 s".to_owned()))?;
+        let identity = asked.map_err(|error| unreachable(error.to_string()))?;
         let own = identity.bundles().of(identity.id().trust_domain());
         return Ok(Found {
             chain: identity.svid().chain().to_vec(),

@@ -240,7 +240,7 @@ impl Join {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_while_idle(true);
         let connected = endpoint.connect_with_connector(connect).await;
-        connected.map_err(|error| Failed::Connect(why(&error)))
+        connected.map_err(|error| Failed::Connect(super::why(&error)))
     }
 
     /// The bundle of an answer: our trust domain's, or none at all.
@@ -422,17 +422,6 @@ fn is_final(code: Code) -> bool {
         code,
         Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
     )
-}
-
-/// An error with what is behind it.
-fn why(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Without the token.

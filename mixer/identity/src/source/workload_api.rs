@@ -4,6 +4,7 @@
 //! ends, for whatever reason, the identity in use stays in use and the stream is opened again, later each time. An answer that
 //! does not hold is said and left aside: what is in use is better.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use mixer_runtime::{Backoff, Clock, Random, Tasks};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 use crate::{
     Bundles, Identity, InvalidBundle, InvalidCertificate, InvalidId, InvalidSvid, Publisher,
@@ -69,11 +70,15 @@ enum Wrong {
     Bundle(#[from] InvalidBundle),
 }
 
-/// Why a stream ended.
+/// Why there is no answer, or no more.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NoAnswer(#[from] Ended);
+
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("cannot connect: {0}")]
-    Connect(#[from] tonic::transport::Error),
+    Connect(String),
     #[error("{} ({:?})", .0.message(), .0.code())]
     Status(#[from] Status),
     #[error("the stream was closed")]
@@ -133,18 +138,32 @@ impl WorkloadApi {
         source
     }
 
+    /// Asks once, for the identity of this moment.
+    pub async fn fetch(&self, clock: &Clock) -> Result<Identity, NoAnswer> {
+        let mut answers = self.open().await?;
+        let answer = answers.message().await.map_err(Ended::Status)?;
+        let answer = answer.ok_or(Ended::Closed)?;
+        Ok(self.identity(answer, clock).map_err(Ended::Wrong)?)
+    }
+
+    async fn open(&self) -> Result<Streaming<X509svidResponse>, Ended> {
+        let channel = self.connect().await;
+        let channel = channel.map_err(|error| Ended::Connect(super::why(&error)))?;
+        let mut request = Request::new(X509svidRequest {});
+        let value = tonic::metadata::MetadataValue::from_static("true");
+        request.metadata_mut().insert(HEADER, value);
+        let mut client = SpiffeWorkloadApiClient::new(channel);
+        Ok(client.fetch_x509svid(request).await?.into_inner())
+    }
+
     /// Publishes what one stream says, until it ends.
     async fn stream(
         &self,
         publisher: &Publisher,
         clock: &Clock,
         backoff: &mut Backoff,
-    ) -> Result<std::convert::Infallible, Ended> {
-        let mut client = SpiffeWorkloadApiClient::new(self.connect().await?);
-        let mut request = Request::new(X509svidRequest {});
-        let value = tonic::metadata::MetadataValue::from_static("true");
-        request.metadata_mut().insert(HEADER, value);
-        let mut answers = client.fetch_x509svid(request).await?.into_inner();
+    ) -> Result<Infallible, Ended> {
+        let mut answers = self.open().await?;
         loop {
             let answer = answers.message().await?.ok_or(Ended::Closed)?;
             let identity = self.identity(answer, clock)?;
