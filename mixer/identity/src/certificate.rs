@@ -26,6 +26,17 @@ pub struct Leaf {
     pub serial: String,
 }
 
+/// What a certificate says, whatever it is good for: for those who look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its URI names.
+    pub uris: Vec<String>,
+    /// When it is valid.
+    pub validity: Validity,
+    /// Its serial number, in hex.
+    pub serial: String,
+}
+
 /// The time between two ends, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -140,6 +151,19 @@ impl Leaf {
         }
         Ok(Self {
             id,
+            validity: validity(&certificate),
+            serial: certificate.raw_serial_as_string(),
+        })
+    }
+}
+
+impl Summary {
+    /// Reads a certificate and checks nothing.
+    pub fn read(der: &CertificateDer<'_>) -> Result<Self, InvalidCertificate> {
+        let certificate = read(der)?;
+        let uris = uri_names(&certificate)?;
+        Ok(Self {
+            uris: uris.into_iter().map(str::to_owned).collect(),
             validity: validity(&certificate),
             serial: certificate.raw_serial_as_string(),
         })

@@ -17,7 +17,8 @@ mod verify;
 
 pub use bundle::{Bundles, InvalidBundle, TrustBundle};
 pub use certificate::{
-    InvalidCertificate, Leaf, Timestamp, Validity, certificates_from_der, certificates_from_pem,
+    InvalidCertificate, Leaf, Summary, Timestamp, Validity, certificates_from_der,
+    certificates_from_pem,
 };
 pub use describe::Described;
 pub use files::{Files, InvalidFiles};

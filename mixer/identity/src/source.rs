@@ -97,6 +97,16 @@ impl Source {
         self.0.current.load_full()
     }
 
+    /// Whether there is an identity. Once there is one, there always is.
+    pub fn is_ready(&self) -> bool {
+        self.0.current.load().is_some()
+    }
+
+    /// Whether both are handles of the same source.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Tells of every change from now on.
     pub fn updates(&self) -> Updates {
         let mut changes = self.0.changes.clone();

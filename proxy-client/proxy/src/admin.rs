@@ -8,8 +8,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
 use axum::routing::get;
+use mixer_identity::{Summary, Timestamp};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use crate::metrics::Exposed;
@@ -23,6 +25,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/clusters", get(clusters))
+        .route("/certs", get(certs))
         .route("/config_dump", get(config_dump))
         .with_state(shared);
     let served = match tokio::net::TcpListener::from_std(listener) {
@@ -106,6 +109,32 @@ async fn clusters(State(shared): State<Arc<Shared>>) -> Json<Value> {
         clusters.insert(upstream.label(), about);
     }
     Json(clusters.into())
+}
+
+/// Who this proxy is and whom it trusts: what certificates say of themselves, never a key.
+async fn certs(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let identity = shared.own.as_ref().and_then(|own| own.source.current());
+    let Some(identity) = identity else {
+        return Json(Value::Null);
+    };
+    let show = |der: &CertificateDer<'_>| match Summary::read(der) {
+        Ok(summary) => json!({
+            "uris": summary.uris,
+            "serial": summary.serial,
+            "not_before": Timestamp(summary.validity.not_before).to_string(),
+            "not_after": Timestamp(summary.validity.not_after).to_string(),
+        }),
+        Err(fault) => json!({ "unreadable": fault.to_string() }),
+    };
+    let chain: Vec<Value> = identity.svid().chain().iter().map(show).collect();
+    let bundles = identity.bundles().iter().map(|bundle| {
+        let authorities: Vec<Value> = bundle.authorities().map(show).collect();
+        let sequence = bundle.sequence();
+        let about = json!({ "sequence": sequence, "authorities": authorities });
+        (bundle.trust_domain().to_string(), about)
+    });
+    let bundles: serde_json::Map<String, Value> = bundles.collect();
+    Json(json!({ "id": identity.id().as_str(), "chain": chain, "bundles": bundles }))
 }
 
 async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {

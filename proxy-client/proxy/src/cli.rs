@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Control, Proxy, Running, StartError};
+use crate::{Config, Control, IdentityFrom, Proxy, Running, StartError};
 
 /// The flags are wrong (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -65,6 +65,9 @@ pub struct Flags {
     /// Where health, metrics and the configuration are shown (15020 by custom).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// A directory with this proxy's certificate, its key and the bundle of authorities to trust, watched for new ones.
+    #[arg(long, value_name = "DIR")]
+    identity_files: Option<PathBuf>,
     /// Where Mixer listens.
     #[arg(long, value_name = "ADDR", conflicts_with = "documents")]
     mixer: Option<String>,
@@ -130,6 +133,9 @@ impl Flags {
         (config.app, config.inbound, config.outbound, config.admin) =
             (app, inbound, outbound, admin);
         config.transparent = self.transparent;
+        if let Some(directory) = self.identity_files {
+            config.identity = IdentityFrom::Files(directory);
+        }
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);

@@ -155,6 +155,14 @@ impl Exchange {
             Destination::Service(upstream) => (upstream.service.namespace.as_deref(), None),
             Destination::Outside => (None, None),
         };
+        let secured = connection.secured();
+        let namespaces_count = secured.is_some_and(|secured| {
+            let routing = connection.worker.routing();
+            let trust_domain = secured.trusted.peer.id.trust_domain();
+            routing
+                .as_ref()
+                .is_some_and(|routing| routing.is_own(trust_domain))
+        });
         Facts {
             at: connection.at,
             peer: connection.peer,
@@ -164,6 +172,8 @@ impl Exchange {
             namespace,
             labels: labels.filter(|labels| !labels.is_empty()),
             protocol: self.protocol,
+            secured,
+            namespaces_count,
         }
     }
 
@@ -189,7 +199,13 @@ impl Exchange {
         if self.standard {
             let facts = self.facts();
             let own = &worker.shared.own_workload;
+            let principal = facts
+                .secured
+                .map_or(standard::UNKNOWN, |peer| peer.trusted.peer.id.as_str());
             let (workload, workload_namespace, security) = match facts.at {
+                At::Inbound if facts.secured.is_some() => {
+                    (standard::UNKNOWN, standard::UNKNOWN, "mutual_tls")
+                }
                 At::Inbound => (standard::UNKNOWN, standard::UNKNOWN, "none"),
                 At::Outbound => (
                     &**own,
@@ -208,7 +224,7 @@ impl Exchange {
                     reporter(facts.at),
                     workload,
                     workload_namespace,
-                    standard::UNKNOWN,
+                    principal,
                     service,
                     facts.service.map_or("PassthroughCluster", workload_of),
                     facts.namespace.unwrap_or(standard::UNKNOWN),

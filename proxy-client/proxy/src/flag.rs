@@ -21,6 +21,10 @@ pub(crate) enum Flag {
     MixerMalformed,
     /// No connection to the server could be made.
     UpstreamFailure,
+    /// The server did not prove that it is the service.
+    UntrustedUpstream,
+    /// The service takes mutual TLS only, and this proxy has no identity.
+    NoIdentity,
     /// The server ended the connection before its response was complete.
     UpstreamTermination,
     /// The server's response was no HTTP.
@@ -45,6 +49,10 @@ pub(crate) enum Flag {
     DownstreamTermination,
     /// The request was malformed or ambiguous.
     DownstreamProtocol,
+    /// Plaintext came, and the service takes mutual TLS only.
+    Plaintext,
+    /// The caller's certificate is none to trust.
+    UntrustedCaller,
 }
 
 impl Flag {
@@ -59,6 +67,8 @@ impl Flag {
             Flag::MixerCold => "MXC",
             Flag::MixerMalformed => "MXM",
             Flag::UpstreamFailure => "UF",
+            Flag::UntrustedUpstream => "UTU",
+            Flag::NoIdentity => "NI",
             Flag::UpstreamTermination => "UC",
             Flag::UpstreamProtocol => "UPE",
             Flag::UpstreamOverflow => "UO",
@@ -71,6 +81,8 @@ impl Flag {
             Flag::NoRoute => "NR",
             Flag::DownstreamTermination => "DC",
             Flag::DownstreamProtocol => "DPE",
+            Flag::Plaintext => "PT",
+            Flag::UntrustedCaller => "UTD",
         }
     }
 }

@@ -32,11 +32,12 @@ mod routing;
 mod shared;
 mod start;
 mod target;
+mod tls;
 mod trace;
 mod upgrade;
 mod upstream;
 mod vet;
 mod worker;
 
-pub use config::{Config, Control, Limits};
+pub use config::{Config, Control, IdentityFrom, Limits};
 pub use start::{Proxy, Running, StartError};

@@ -1,7 +1,7 @@
 //! Counts of a proxy's own. Each worker has its own set, written by its thread alone and added up when they are read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mixer_client::{At, Stats};
 use prometheus_client::collector::Collector;
@@ -37,6 +37,15 @@ pub(crate) struct Counters {
     mirror_failed: AtomicU64,
     mirror_dropped: AtomicU64,
     cut: AtomicU64,
+    secured: AtomicU64,
+    plaintext_refused: AtomicU64,
+    caller_untrusted: AtomicU64,
+    handshake_failed: AtomicU64,
+    no_longer_trusted: AtomicU64,
+    dialed: AtomicU64,
+    upstream_untrusted: AtomicU64,
+    dial_failed: AtomicU64,
+    no_identity: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -67,6 +76,7 @@ impl Counters {
             | Flag::MixerMalformed => add(&self.unavailable, 1),
             Flag::UpstreamTimeout => add(&self.timed_out, 1),
             Flag::FaultInjected => add(&self.aborted, 1),
+            Flag::NoIdentity => add(&self.no_identity, 1),
             _ => {}
         }
     }
@@ -125,6 +135,46 @@ impl Counters {
 
     pub(crate) fn mirror_dropped(&self) {
         add(&self.mirror_dropped, 1);
+    }
+
+    /// A caller proved who it is.
+    pub(crate) fn secured(&self) {
+        add(&self.secured, 1);
+    }
+
+    /// A caller spoke plaintext to a service that takes mutual TLS only.
+    pub(crate) fn plaintext_refused(&self) {
+        add(&self.plaintext_refused, 1);
+    }
+
+    /// A caller showed a certificate that is none to trust.
+    pub(crate) fn caller_untrusted(&self) {
+        add(&self.caller_untrusted, 1);
+    }
+
+    /// A caller's handshake failed otherwise: too slow, too many, no TLS 1.3, no certificate.
+    pub(crate) fn handshake_failed(&self) {
+        add(&self.handshake_failed, 1);
+    }
+
+    /// A connection was closed because its peer is not trusted any more.
+    pub(crate) fn no_longer_trusted(&self) {
+        add(&self.no_longer_trusted, 1);
+    }
+
+    /// A server proved who it is.
+    pub(crate) fn dialed(&self) {
+        add(&self.dialed, 1);
+    }
+
+    /// A server did not prove that it is the service.
+    pub(crate) fn upstream_untrusted(&self) {
+        add(&self.upstream_untrusted, 1);
+    }
+
+    /// A handshake with a server failed otherwise.
+    pub(crate) fn dial_failed(&self) {
+        add(&self.dial_failed, 1);
     }
 
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
@@ -282,6 +332,9 @@ impl Collector for Exposed {
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
         )?;
+        for (name, help, of) in TLS {
+            counter(name, help, sum(*of))?;
+        }
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
                 counter(name, help, count)?;
@@ -298,6 +351,19 @@ impl Collector for Exposed {
             "Connections of callers",
             i64::try_from(open).unwrap_or(i64::MAX),
         )?;
+        let identity = self.0.own.as_ref().and_then(|own| own.source.current());
+        if let Some(identity) = identity {
+            let until = identity
+                .svid()
+                .not_after()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            gauge(
+                "mixer_identity_expiry_timestamp_seconds",
+                "When the certificate of this proxy runs out",
+                i64::try_from(until).unwrap_or(i64::MAX),
+            )?;
+        }
         gauge(
             "mixer_proxy_ready",
             "Whether requests can be decided and routed",
@@ -319,6 +385,56 @@ impl Collector for Exposed {
         Ok(())
     }
 }
+
+/// What is counted of TLS.
+type Count = fn(&Counters) -> &AtomicU64;
+const TLS: &[(&str, &str, Count)] = &[
+    (
+        "mixer_proxy_tls_connections",
+        "Connections of callers that proved who they are",
+        |c| &c.secured,
+    ),
+    (
+        "mixer_proxy_tls_plaintext_refused",
+        "Connections and requests in plaintext to a service that takes mutual TLS only",
+        |c| &c.plaintext_refused,
+    ),
+    (
+        "mixer_proxy_tls_callers_untrusted",
+        "Connections of callers whose certificate is none to trust",
+        |c| &c.caller_untrusted,
+    ),
+    (
+        "mixer_proxy_tls_handshakes_failed",
+        "TLS handshakes of callers that failed otherwise",
+        |c| &c.handshake_failed,
+    ),
+    (
+        "mixer_proxy_tls_no_longer_trusted",
+        "Connections closed because their peer is not trusted any more",
+        |c| &c.no_longer_trusted,
+    ),
+    (
+        "mixer_proxy_upstream_tls_connections",
+        "Connections to servers that proved who they are",
+        |c| &c.dialed,
+    ),
+    (
+        "mixer_proxy_upstream_tls_untrusted",
+        "Connections to servers that did not prove to be the service",
+        |c| &c.upstream_untrusted,
+    ),
+    (
+        "mixer_proxy_upstream_tls_failed",
+        "TLS handshakes with servers that failed otherwise",
+        |c| &c.dial_failed,
+    ),
+    (
+        "mixer_proxy_tls_no_identity",
+        "Requests and connections that need an identity this proxy does not have",
+        |c| &c.no_identity,
+    ),
+];
 
 fn family<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,

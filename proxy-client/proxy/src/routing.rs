@@ -12,12 +12,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset};
+use mixer_documents::{Directory, Mesh, PolicySet, Service, Sources, Subset, Tls};
+use mixer_identity::{SpiffeId, TrustDomain};
 use mixer_runtime::Instant;
 
 use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
+use crate::tls::{Dialer, Dialing};
 use crate::upstream::{Checked, Upstream, check_health};
 
 /// How often it is looked whether names are to be resolved, or endpoints to be checked, again.
@@ -29,6 +31,8 @@ pub(crate) struct Routing {
     pub(crate) mesh: Mesh,
     /// The document of the proxy's own service, if there is one.
     pub(crate) own: Option<Arc<Service>>,
+    /// Whether the own service takes TLS and plaintext.
+    pub(crate) own_tls: Tls,
     /// What the documents' expressions refer to.
     pub(crate) references: References,
     directory: Directory,
@@ -50,7 +54,9 @@ impl Routing {
         let mut services = HashMap::new();
         for service in &set.services {
             let known = before.and_then(|before| before.services.get(&service.name));
-            let whole = Upstream::new(service.clone(), known.map(|known| &*known.whole));
+            let before = known.map(|known| &*known.whole);
+            let dialing = dialing(service, &set.mesh, before, shared);
+            let whole = Upstream::new(service.clone(), before).dialed(dialing);
             let part = |subset: &Subset| {
                 let known = known.and_then(|known| known.subsets.get(&subset.name));
                 Upstream::part(&whole, subset, known.map(|known| &**known))
@@ -74,10 +80,17 @@ impl Routing {
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
+        let own_tls = own.as_ref().map_or(set.mesh.tls, |own| own.tls(&set.mesh));
+        if own_tls == Tls::Strict && shared.own.is_none() && shared.config.inbound.is_some() {
+            tracing::error!(
+                "the service takes mutual TLS only and this proxy has no identity: every caller is refused"
+            );
+        }
         let routing = Self {
             mesh: set.mesh.clone(),
             references: set.references.clone(),
             own,
+            own_tls,
             directory: Directory::new(set.services.iter().cloned()),
             services,
             addresses: ArcSwap::default(),
@@ -86,6 +99,12 @@ impl Routing {
             routing.index();
         }
         routing
+    }
+
+    /// Whether ids of `trust_domain` mean by a namespace what we mean by it.
+    pub(crate) fn is_own(&self, trust_domain: &TrustDomain) -> bool {
+        let name = trust_domain.as_str();
+        self.mesh.trust_domain == name || self.mesh.federated.iter().any(|other| other == name)
     }
 
     /// The service that `authority` means.
@@ -120,6 +139,29 @@ impl Routing {
         let services = self.services.values();
         services.flat_map(|routed| routed.subsets.values().chain([&routed.whole]))
     }
+}
+
+/// How the proxies of `service` are dialed; as before, where that is the same, so that connections are kept.
+fn dialing(
+    service: &Service,
+    mesh: &Mesh,
+    before: Option<&Upstream>,
+    shared: &Shared,
+) -> Option<Dialing> {
+    let tls = service.tls(mesh);
+    let id = service
+        .identity
+        .as_deref()
+        .filter(|_| tls != Tls::Disable)?;
+    // The documents were checked: what is no id here cannot be dialed either.
+    let id = SpiffeId::parse(id).ok();
+    let known = before.and_then(Upstream::known_dialer);
+    let dialer = shared.own.as_ref().zip(id).map(|(own, id)| {
+        let kept = known.filter(|known| known.is_for(&own.source, &id, &service.name));
+        kept.cloned()
+            .unwrap_or_else(|| Arc::new(Dialer::new(&own.source, id, &service.name)))
+    });
+    Some(Dialing::new(dialer, tls == Tls::Strict))
 }
 
 impl Addresses {
@@ -291,6 +333,7 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
         let routing = Routing {
             mesh: set.mesh.clone(),
             own: None,
+            own_tls: Tls::Permissive,
             references: set.references.clone(),
             directory: Directory::new(set.services.iter().cloned()),
             services: services.collect(),

@@ -15,6 +15,7 @@ use crate::exchange::workload_of;
 use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
+use crate::tls::Own;
 use crate::upstream::Resolver;
 
 /// One proxy's shared state.
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) random: Arc<Random>,
     /// `None` with `--documents`.
     pub(crate) client: Option<Client>,
+    /// This proxy's own identity; `None`: it has none and gets none.
+    pub(crate) own: Option<Own>,
     /// Services and mesh; empty before the first state.
     pub(crate) routing: ArcSwapOption<Routing>,
     /// Whether there is a routing.
@@ -51,6 +54,7 @@ impl Shared {
         clock: Clock,
         random: Arc<Random>,
         client: Option<Client>,
+        own: Option<Own>,
         workers: usize,
     ) -> Self {
         let own_workload = config
@@ -63,6 +67,7 @@ impl Shared {
             clock,
             random,
             client,
+            own,
             routing: ArcSwapOption::empty(),
             routed: watch::Sender::new(false),
             routing_problem: ArcSwapOption::empty(),

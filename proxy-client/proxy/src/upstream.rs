@@ -31,6 +31,8 @@ pub(crate) use names::Resolver;
 use ring::Ring;
 pub(crate) use ring::hash;
 
+use crate::tls::{Dialer, Dialing, NoIdentity};
+
 /// One service and where it can be reached.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -42,6 +44,8 @@ pub(crate) struct Upstream {
     /// Whose turn it is.
     turn: AtomicUsize,
     names: names::Names,
+    /// How its proxies are dialed; `None`: in plaintext.
+    dialing: Option<Arc<Dialing>>,
 }
 
 /// The endpoints of a moment.
@@ -84,7 +88,29 @@ impl Upstream {
             ),
             turn: AtomicUsize::new(turn),
             names: before.map_or_else(names::Names::default, |before| before.names.clone()),
+            dialing: None,
         }
+    }
+
+    /// The same, dialed as `dialing` says.
+    pub(crate) fn dialed(self, dialing: Option<Dialing>) -> Self {
+        Self {
+            dialing: dialing.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// What its endpoints are dialed with now; `None`: plaintext.
+    pub(crate) fn dialer(&self) -> Result<Option<&Arc<Dialer>>, NoIdentity> {
+        match &self.dialing {
+            Some(dialing) => dialing.now(),
+            None => Ok(None),
+        }
+    }
+
+    /// What dials its endpoints once there is an identity.
+    pub(crate) fn known_dialer(&self) -> Option<&Arc<Dialer>> {
+        self.dialing.as_ref()?.dialer()
     }
 
     /// The upstream of a part of `whole`, with what `before` knew of the same one. What is carried counts for the whole.
@@ -94,6 +120,7 @@ impl Upstream {
         Self {
             subset: Some(subset.name.clone()),
             circuit: whole.circuit.clone(),
+            dialing: whole.dialing.clone(),
             ..Self::new(Arc::new(service), before)
         }
     }

@@ -2,19 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use mixer_runtime::{Clock, Instant};
 use tokio::sync::Notify;
 
-use super::{ConnectError, Pool, Server};
+use super::{ConnectError, Lease, Opened, Pool, Server, Want, http1};
 use crate::body::RequestBody;
+use crate::tls::{Purpose, Speaks};
 use crate::upstream::Circuit;
 use crate::worker::{Executor, spawn};
 
@@ -36,7 +38,12 @@ pub(super) struct Shared {
 struct Connection {
     sender: SendRequest<RequestBody>,
     streams: Cell<usize>,
+    /// 0: the server has not said yet, and is waited for.
     most: Cell<usize>,
+    /// Tells that the server has said it.
+    settled: Notify,
+    /// The last host that a request was carried for.
+    authority: RefCell<Option<(HeaderValue, Authority)>>,
     used: Cell<bool>,
     since: Cell<Instant>,
     clock: Clock,
@@ -58,19 +65,23 @@ pub(super) fn kept(pool: &Rc<Pool>, server: &Rc<Server>) -> Option<Stream> {
         .map(Stream::new)
 }
 
-/// A stream of a new connection; if another request is opening one, of that.
+/// A stream of a new connection; if another request is opening one, of that. Where either version of HTTP is wanted the server
+/// decides, and what it decides is known from then on.
 pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
-    address: SocketAddr,
+    want: Want,
     circuit: Option<&Arc<Circuit>>,
-) -> Result<Stream, ConnectError> {
+) -> Result<Lease, ConnectError> {
     let shared = &server.http2;
     while shared.connecting.get() {
         let failures = shared.failures.get();
         shared.connected.notified().await;
+        if server.over_http2(want) == Some(false) {
+            return http1::open(pool, server, circuit).await.map(Lease::Http1);
+        }
         if let Some(stream) = kept(pool, server) {
-            return Ok(stream);
+            return Ok(Lease::Http2(stream));
         }
         if shared.failures.get() != failures
             && let Some(failure) = shared.failure.borrow().clone()
@@ -79,16 +90,17 @@ pub(super) async fn open(
         }
     }
     let connecting = Connecting::begin(shared);
-    match connect(pool, server, address, circuit).await {
-        Ok(connection) => {
+    match connect(pool, server, want, circuit).await {
+        Ok(Connected::Http2(connection)) => {
             shared.connections.borrow_mut().push(connection.clone());
-            Ok(Stream::new(connection))
+            Ok(Lease::Http2(Stream::new(connection)))
         }
+        Ok(Connected::Http1(lent)) => Ok(Lease::Http1(lent)),
         // All streams are taken and there may be no other connection: hyper lets the request wait for a stream.
         Err(ConnectError::Overflow) if shared.available(0).is_some() => {
             drop(connecting);
             let least = shared.available(0).ok_or(ConnectError::Overflow)?;
-            Ok(Stream::new(least))
+            Ok(Lease::Http2(Stream::new(least)))
         }
         Err(failure) => {
             shared.failures.set(shared.failures.get() + 1);
@@ -99,28 +111,52 @@ pub(super) async fn open(
     }
 }
 
+/// A new connection, of the version that the server takes.
+enum Connected {
+    Http1(http1::Lent),
+    Http2(Rc<Connection>),
+}
+
 async fn connect(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
-    address: SocketAddr,
+    want: Want,
     circuit: Option<&Arc<Circuit>>,
-) -> Result<Rc<Connection>, ConnectError> {
-    let (stream, place) = pool.connect(address, circuit).await?;
+) -> Result<Connected, ConnectError> {
+    let purpose = match want {
+        Want::Either => Purpose::Requests,
+        Want::Http1 | Want::Http2 => Purpose::Http2,
+    };
+    let opened = server.dial(pool, purpose, circuit).await?;
+    if want == Want::Either && opened.speaks == Some(Speaks::Http1) {
+        let lent = http1::begin(pool, server, opened).await?;
+        return Ok(Connected::Http1(lent));
+    }
+    let address = server.address;
+    let ours = opened.speaks == Some(Speaks::Ours);
+    let Opened { stream, place, .. } = opened;
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
-    let connection_window = u32::try_from(pool.limits.window_bytes).unwrap_or(u32::MAX);
+    let (connection_window, streams) = match ours {
+        // It carries the requests of many, and says how many at once before it is asked for any.
+        true => (pool.limits.carried_window(), 0),
+        false => (pool.limits.window_bytes, STREAMS),
+    };
+    let connection_window = u32::try_from(connection_window).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
         .max_header_list_size(u32::try_from(pool.limits.head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(pool.limits.buffer_bytes)
         .initial_stream_window_size(window)
         .initial_connection_window_size(connection_window)
-        .initial_max_send_streams(STREAMS)
+        .initial_max_send_streams(streams)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| ConnectError::Handshake(address))?;
     let connection = Rc::new(Connection {
         sender,
         streams: Cell::new(0),
-        most: Cell::new(STREAMS),
+        most: Cell::new(streams),
+        settled: Notify::new(),
+        authority: RefCell::default(),
         used: Cell::new(false),
         since: Cell::new(pool.clock.now()),
         clock: pool.clock.clone(),
@@ -133,14 +169,18 @@ async fn connect(
         let result = poll_fn(|context| {
             let done = http.as_mut().poll(context);
             if let Some(connection) = held.upgrade() {
-                connection
-                    .most
-                    .set(Pin::get_mut(http.as_mut()).current_max_send_streams());
+                let most = Pin::get_mut(http.as_mut()).current_max_send_streams();
+                if connection.most.replace(most) != most {
+                    connection.settled.notify_waiters();
+                }
             }
             done
         });
         if let Err(error) = result.await {
             tracing::debug!(%address, "connection to server ended: {error}");
+        }
+        if let Some(connection) = held.upgrade() {
+            connection.settled.notify_waiters();
         }
         if let Some(server) = server.upgrade() {
             server
@@ -150,10 +190,23 @@ async fn connect(
                 .retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
         }
     });
-    Ok(connection)
+    let settled = async {
+        while connection.most.get() == 0 && !connection.sender.is_closed() {
+            connection.settled.notified().await;
+        }
+        connection.most.get() > 0
+    };
+    match pool.clock.within(pool.limits.connect, settled).await {
+        Some(true) => Ok(Connected::Http2(connection)),
+        Some(false) | None => Err(ConnectError::Handshake(address)),
+    }
 }
 
 impl Shared {
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.borrow().is_empty()
+    }
+
     /// A connection with a free stream; with `most` connections open, the one with the fewest streams.
     fn available(&self, most: usize) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
@@ -210,6 +263,11 @@ impl Stream {
             sender,
             reused,
         }
+    }
+
+    /// The last host that a request of its connection was carried for.
+    pub(super) fn authority(&self) -> &RefCell<Option<(HeaderValue, Authority)>> {
+        &self.connection.authority
     }
 
     pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {

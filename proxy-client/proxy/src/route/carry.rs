@@ -17,6 +17,7 @@ use super::{Chosen, Replay};
 use crate::body::{RequestBody, grpc_status};
 use crate::flag::Flag;
 use crate::forward::{Carrying, Sending, Target, forward};
+use crate::pool::Want;
 use crate::reply::Reply;
 use crate::worker::{Worker, spawn};
 
@@ -34,7 +35,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) target: &'a Target,
     /// Of the value the service is balanced by.
     pub(crate) hash: Option<u64>,
-    pub(crate) http2: bool,
+    pub(crate) want: Want,
     pub(crate) grpc: bool,
     pub(crate) chosen: Option<&'a Chosen>,
     /// `None`: it has no body, or is not sent again.
@@ -88,7 +89,7 @@ pub(crate) async fn carry(
         let per_try = per_try.map(|per_try| shared.clock.now() + per_try);
         let sending = Sending {
             hash: asked.hash,
-            http2: asked.http2,
+            want: asked.want,
             tried: &mut tried,
             until: deadline.into_iter().chain(per_try).min(),
         };
