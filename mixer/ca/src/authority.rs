@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use mixer_identity::{InvalidSvid, SpiffeId, Svid, TrustBundle, TrustDomain};
+use mixer_identity::{InvalidSvid, Leaf, SpiffeId, Svid, Timestamp, TrustBundle, TrustDomain};
 use mixer_runtime::Clock;
 use rcgen::PublicKeyData;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -77,14 +77,10 @@ pub enum Attested {
 /// A certificate that was signed.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// Whom it names.
-    pub id: SpiffeId,
+    /// What it says.
+    pub leaf: Leaf,
     /// Leaf first, without the root.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its serial number, in hex.
-    pub serial: String,
-    /// Its last second.
-    pub not_after: SystemTime,
 }
 
 /// Why nothing is signed.
@@ -226,7 +222,7 @@ impl Authority {
             return Err(IssueError::Reserved(id.clone()));
         }
         let now = self.clock.wall();
-        let (issued, not_before) = {
+        let chain = {
             let mut signing = self.signing();
             if now >= signing.renew
                 && let Err(error) = self.renew(&mut signing)
@@ -237,25 +233,20 @@ impl Authority {
                 }
             }
             let not_after = (now + self.leaf).min(signing.end);
-            let (leaf, serial) =
-                certificate::leaf(id.as_str(), key, &signing.signer, now, not_after)?;
-            let issued = Issued {
-                id: id.clone(),
-                chain: vec![leaf, signing.certificate.clone()],
-                serial,
-                not_after,
-            };
-            (issued, now)
+            let leaf = certificate::leaf(id.as_str(), key, &signing.signer, now, not_after)?;
+            vec![leaf, signing.certificate.clone()]
         };
+        // As whoever gets it will read it.
+        let leaf = Leaf::parse(&chain[0]).map_err(InvalidSvid::Leaf)?;
         tracing::info!(
-            id = %issued.id,
-            serial = issued.serial,
+            id = %leaf.id,
+            serial = leaf.serial,
             attested = %attested,
-            not_before = %mixer_identity::Timestamp(not_before),
-            not_after = %mixer_identity::Timestamp(issued.not_after),
+            not_before = %Timestamp(leaf.validity.not_before),
+            not_after = %Timestamp(leaf.validity.not_after),
             "issued"
         );
-        Ok(issued)
+        Ok(Issued { leaf, chain })
     }
 
     /// Replaces an intermediate that has done half of its service.
@@ -334,7 +325,7 @@ impl Signing {
             tracing::warn!(
                 root = state.signing().name,
                 "the root ends at {}: `mixer ca rotate` makes the next one",
-                mixer_identity::Timestamp(end)
+                Timestamp(end)
             );
         }
         Ok(Self {

@@ -192,14 +192,14 @@ pub(crate) fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, Signin
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// A leaf for `id`, and its serial number.
+/// A leaf for `id`.
 pub(crate) fn leaf(
     id: &str,
     key: &impl PublicKeyData,
     signer: &Signer,
     now: SystemTime,
     not_after: SystemTime,
-) -> Result<(CertificateDer<'static>, String), SigningFailed> {
+) -> Result<CertificateDer<'static>, SigningFailed> {
     let serial = random::<16>()?;
     let mut params = dated(now, not_after, &serial);
     let mut name = DistinguishedName::new();
@@ -212,7 +212,7 @@ pub(crate) fn leaf(
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
-    Ok((params.signed_by(key, signer)?.into(), hex(&serial)))
+    Ok(params.signed_by(key, signer)?.into())
 }
 
 /// One that signs, with at most `below` others under it.

@@ -4,6 +4,8 @@
 //! Served by hyper itself, like the port of `mixer serve`, so that every limit is in view and who is at the other end reaches the
 //! services as an extension of the request.
 
+mod hosts;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
@@ -25,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
 use crate::Caller;
+use hosts::Hosts;
 
 /// Calls at once on one connection.
 const STREAMS: u32 = 16;
@@ -128,7 +131,7 @@ pub(crate) fn local(listener: UnixListener, service: impl Serve, around: &Surrou
         };
         let (guard, clock) = (drain.guard(), clock.clone());
         Some(async move {
-            connection(stream, service, guard, &clock).await;
+            connection(Hosts::new(stream), service, guard, &clock).await;
             drop(place);
         })
     });

@@ -48,7 +48,7 @@ pub(crate) fn bundles(own: &TrustBundle, others: &Bundles) -> spiffe::X509Bundle
 /// A certificate that was signed.
 pub(crate) fn signed(issued: &Issued, bundle: &TrustBundle) -> ca::SignResponse {
     ca::SignResponse {
-        spiffe_id: issued.id.to_string(),
+        spiffe_id: issued.leaf.id.to_string(),
         chain: issued.chain.iter().map(|der| der.to_vec()).collect(),
         bundle: Some(roots(bundle)),
     }
