@@ -1,5 +1,7 @@
 //! Why a response is not simply what the server said, in Envoy's letters where Envoy has them.
 
+use crate::tls::Undialed;
+
 /// A response flag; [`Flag::letters`] goes into `response.flags` and the standard metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
@@ -56,6 +58,14 @@ pub(crate) enum Flag {
 }
 
 impl Flag {
+    /// Of a service that cannot be dialed.
+    pub(crate) fn of(why: &Undialed) -> Self {
+        match why {
+            Undialed::NoIdentity => Flag::NoIdentity,
+            Undialed::NoRoots(_) => Flag::UpstreamFailure,
+        }
+    }
+
     pub(crate) fn letters(self) -> &'static str {
         match self {
             Flag::None => "-",

@@ -18,6 +18,7 @@ use crate::pool::{ConnectError, Lease, Pool, SendError, Want, Way};
 use crate::reply::Reply;
 use crate::route::elapse;
 use crate::routing::Addresses;
+use crate::target::asked_host;
 use crate::tls::Dialer;
 use crate::upstream::{Attempt, Kind, Outcome, Permit, Upstream, Wanted};
 use crate::worker::Worker;
@@ -96,11 +97,12 @@ impl Target {
     }
 
     /// What its connections are opened with; `None`: plaintext.
-    fn dialer(&self) -> Result<Option<&Arc<Dialer>>, Reply> {
+    fn dialer<B>(&self, request: &Request<B>) -> Result<Option<&Arc<Dialer>>, Reply> {
         match self {
             Target::Address(_) | Target::Outside(_) => Ok(None),
             Target::Service(upstream) | Target::Mirror(upstream) => {
-                upstream.dialer().map_err(Reply::no_identity)
+                let host = || asked_host(request);
+                upstream.dialer(host).map_err(|why| Reply::undialed(&why))
             }
         }
     }
@@ -173,7 +175,7 @@ pub(crate) async fn forward(
         tried,
         until,
     } = sending;
-    let dialer = target.dialer()?;
+    let dialer = target.dialer(&request)?;
     let permit = target.permit(Kind::Requests)?;
     let mut connects = 0;
     let mut again = false;

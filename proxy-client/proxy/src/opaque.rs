@@ -197,7 +197,7 @@ async fn check(exchange: &mut Exchange) -> Result<(), Flag> {
 async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Server, Flag> {
     let worker = &exchange.connection.worker;
     let shared = &worker.shared;
-    let dialer = upstream.dialer().map_err(|_| Flag::NoIdentity)?;
+    let dialer = upstream.dialer(|| None).map_err(|why| Flag::of(&why))?;
     let _pending = upstream
         .circuit
         .take(Kind::Pending)

@@ -26,7 +26,7 @@ use crate::config::Limits;
 use crate::headers::Malformed;
 use crate::intercept::{self, Loop, Loops, Noted};
 use crate::metrics::Counters;
-use crate::target::{carried, restored};
+use crate::target::{carried, restored, secured};
 use crate::tls::{DialError, Dialed, Dialer, Purpose, Registry, Secure, Speaks, Stream};
 use crate::upstream::{Circuit, Kind, Permit};
 
@@ -266,7 +266,7 @@ impl Pool {
             });
         };
         let handshake = dialer.secure(stream, purpose);
-        let dialed = match self.clock.within(self.limits.handshake, handshake).await {
+        let dialed = match self.clock.within(self.limits.connect, handshake).await {
             Some(Ok(dialed)) => self.enter(dialed, dialer),
             Some(Err(error)) => Err(error),
             None => Err(DialError::Failed("it took too long".to_owned())),
@@ -293,10 +293,13 @@ impl Pool {
 
     /// Enters the server in the thread's books.
     fn enter(&self, dialed: Dialed, dialer: &Dialer) -> Result<(Stream, Speaks), DialError> {
-        let now = dialer.source().current();
+        let Some((peer, before)) = dialed.peer else {
+            return Ok((Stream::Outside(Box::new(dialed.stream)), dialed.speaks));
+        };
+        let now = dialer.source().and_then(|source| source.current());
         let entered = now.and_then(|now| {
             let wall = self.clock.wall();
-            self.trusted.enter(dialed.peer, &dialed.before, &now, wall)
+            self.trusted.enter(peer, &before, &now, wall)
         });
         let trusted = entered.ok_or_else(|| {
             DialError::Untrusted("its authority was removed at this moment".to_owned())
@@ -388,6 +391,7 @@ impl Lease {
             Lease::Http2(stream) if request.version() != http::Version::HTTP_2 => {
                 carried(request, stream.authority())
             }
+            Lease::Http2(stream) if stream.is_outside() => secured(request),
             Lease::Http1(_) | Lease::Http2(_) => Ok(()),
         }
     }

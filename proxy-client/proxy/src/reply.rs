@@ -18,7 +18,7 @@ use crate::exchange::{Exchange, Protocol};
 use crate::flag::Flag;
 use crate::headers::{Malformed, apply};
 use crate::rate_limit;
-use crate::tls::NoIdentity;
+use crate::tls::Undialed;
 use crate::upstream::Kind;
 
 /// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
@@ -146,10 +146,10 @@ impl Reply {
         }
     }
 
-    /// The service takes mutual TLS only, and this proxy cannot speak it.
-    pub(crate) fn no_identity(why: NoIdentity) -> Self {
+    /// The service is reached over TLS only, and this proxy cannot speak it.
+    pub(crate) fn undialed(why: &Undialed) -> Self {
         Self {
-            flag: Flag::NoIdentity,
+            flag: Flag::of(why),
             ..Self::unreachable(why.to_string())
         }
     }

@@ -19,7 +19,7 @@ use mixer_runtime::Instant;
 use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
-use crate::tls::{Dialer, Dialing};
+use crate::tls::{Dialer, Dialing, Originating};
 use crate::upstream::{Checked, Upstream, check_health};
 
 /// How often it is looked whether names are to be resolved, or endpoints to be checked, again.
@@ -141,27 +141,35 @@ impl Routing {
     }
 }
 
-/// How the proxies of `service` are dialed; as before, where that is the same, so that connections are kept.
+/// How `service` is dialed; as before, where that is the same, so that connections are kept.
 fn dialing(
     service: &Service,
     mesh: &Mesh,
     before: Option<&Upstream>,
     shared: &Shared,
-) -> Option<Dialing> {
+) -> Option<Arc<Dialing>> {
+    let before = before.and_then(Upstream::dialing);
+    if let Some(originate) = &service.originate {
+        return Some(Originating::dialing(service, originate, before));
+    }
     let tls = service.tls(mesh);
     let id = service
         .identity
         .as_deref()
         .filter(|_| tls != Tls::Disable)?;
+    let known = match before.map(|before| &**before) {
+        Some(Dialing::Mesh { dialer, .. }) => dialer.as_ref(),
+        _ => None,
+    };
     // The documents were checked: what is no id here cannot be dialed either.
     let id = SpiffeId::parse(id).ok();
-    let known = before.and_then(Upstream::known_dialer);
     let dialer = shared.own.as_ref().zip(id).map(|(own, id)| {
         let kept = known.filter(|known| known.is_for(&own.source, &id, &service.name));
         kept.cloned()
-            .unwrap_or_else(|| Arc::new(Dialer::new(&own.source, id, &service.name)))
+            .unwrap_or_else(|| Arc::new(Dialer::mesh(&own.source, id, &service.name)))
     });
-    Some(Dialing::new(dialer, tls == Tls::Strict))
+    let strict = tls == Tls::Strict;
+    Some(Arc::new(Dialing::Mesh { dialer, strict }))
 }
 
 impl Addresses {

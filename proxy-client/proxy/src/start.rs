@@ -108,7 +108,14 @@ impl Proxy {
             .build()
             .map_err(StartError::Thread)?;
         let tasks = Tasks::on(runtime.handle().clone());
-        let own = start_identity(&config, &clock, &tasks, &runtime)?;
+        let own = match start_identity(&config, &clock, &tasks, &runtime) {
+            Ok(own) => own,
+            Err(error) => {
+                // It may not be waited for where the caller is on a runtime of its own.
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
         let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
         let workers = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),

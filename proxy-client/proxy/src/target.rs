@@ -119,6 +119,22 @@ pub(crate) fn carried<B>(
     Ok(())
 }
 
+/// Whom a request that is ready to be sent is for.
+pub(crate) fn asked_host<B>(request: &Request<B>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST)?.to_str().ok(),
+    }
+}
+
+/// Says of a request over HTTP/2 that it goes over TLS, as a server outside the mesh expects.
+pub(crate) fn secured<B>(request: &mut Request<B>) -> Result<(), Malformed> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed::Target)?;
+    Ok(())
+}
+
 /// Turns what [`carried`] made back.
 pub(crate) fn restored<B>(request: &mut Request<B>) -> Result<(), Malformed> {
     let parts = std::mem::take(request.uri_mut()).into_parts();

@@ -10,6 +10,7 @@
 mod accept;
 mod dial;
 mod hello;
+mod originate;
 mod stream;
 mod trusted;
 
@@ -19,8 +20,9 @@ use mixer_identity::{Source, server_config};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use accept::{Begun, begin};
-pub(crate) use dial::{DialError, Dialed, Dialer, Dialing, NoIdentity, Purpose, Speaks};
+pub(crate) use dial::{DialError, Dialed, Dialer, Dialing, Purpose, Speaks, Undialed};
 pub(crate) use hello::offers_ours;
+pub(crate) use originate::Originating;
 pub(crate) use stream::{Secure, Stream};
 pub(crate) use trusted::{Registry, Trusted, review};
 

@@ -31,7 +31,7 @@ pub(crate) use names::Resolver;
 use ring::Ring;
 pub(crate) use ring::hash;
 
-use crate::tls::{Dialer, Dialing, NoIdentity};
+use crate::tls::{Dialer, Dialing, Undialed};
 
 /// One service and where it can be reached.
 #[derive(Debug)]
@@ -93,24 +93,24 @@ impl Upstream {
     }
 
     /// The same, dialed as `dialing` says.
-    pub(crate) fn dialed(self, dialing: Option<Dialing>) -> Self {
-        Self {
-            dialing: dialing.map(Arc::new),
-            ..self
-        }
+    pub(crate) fn dialed(self, dialing: Option<Arc<Dialing>>) -> Self {
+        Self { dialing, ..self }
     }
 
-    /// What its endpoints are dialed with now; `None`: plaintext.
-    pub(crate) fn dialer(&self) -> Result<Option<&Arc<Dialer>>, NoIdentity> {
+    /// What its endpoints are dialed with now, for the host that `host` tells if it is asked; `None`: plaintext.
+    pub(crate) fn dialer<'h>(
+        &self,
+        host: impl FnOnce() -> Option<&'h str>,
+    ) -> Result<Option<&Arc<Dialer>>, Undialed> {
         match &self.dialing {
-            Some(dialing) => dialing.now(),
+            Some(dialing) => dialing.now(host),
             None => Ok(None),
         }
     }
 
-    /// What dials its endpoints once there is an identity.
-    pub(crate) fn known_dialer(&self) -> Option<&Arc<Dialer>> {
-        self.dialing.as_ref()?.dialer()
+    /// How its endpoints are dialed.
+    pub(crate) fn dialing(&self) -> Option<&Arc<Dialing>> {
+        self.dialing.as_ref()
     }
 
     /// The upstream of a part of `whole`, with what `before` knew of the same one. What is carried counts for the whole.

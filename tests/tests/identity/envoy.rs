@@ -8,13 +8,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use mixer_identity::{Expected, SpiffeId, client_config};
 use mixer_tests::http::{Client, get};
+use mixer_tests::issuer::{Authority, Files, Issued};
 use mixer_tests::ports;
 use mixer_tests::servers::Envoy;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::issuer::{Authority, Files, Issued, cases};
+use crate::issued::{cases, source};
 use crate::peers::{Server, ask, exchange};
 
 const OURS: &str = "/ns/shop/sa/ours";
@@ -122,7 +123,7 @@ async fn what_envoy_shows_us_is_judged_by_the_rules_in_both_directions() {
     let folder = tempfile::tempdir().unwrap();
     let root = Authority::new("cluster.local");
     let authority = root.write(folder.path());
-    let ours = root.source(OURS);
+    let ours = source(&root, OURS);
     let server = Server::start(&ours).await;
     let cases = cases(&root, ENVOYS);
     let entry = ports::free();
@@ -196,7 +197,7 @@ async fn terminating_good(root: &Authority, authority: &Path, folder: &Path) -> 
 
 /// Shows `issued` to `addr`, whatever is wrong with it.
 async fn show(root: &Authority, issued: &Issued, addr: SocketAddr) -> std::io::Result<String> {
-    let mut config = client_config(&root.source(OURS), Expected::Anyone, &[]);
+    let mut config = client_config(&source(root, OURS), Expected::Anyone, &[]);
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&issued.private_key()).unwrap();
     let shown = rustls::sign::CertifiedKey::new(vec![issued.leaf.der().clone()], key);
     config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(shown));

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use mixer_identity::{Expected, SpiffeId};
+use mixer_tests::issuer::{Authority, Files};
 use mixer_tests::process::Process;
 use mixer_tests::servers::installed;
 use mixer_tests::{ports, wait};
 
-use crate::issuer::{Authority, Files, cases};
+use crate::issued::{cases, source};
 use crate::peers::{Server, ask};
 
 const OURS: &str = "/ns/shop/sa/ours";
@@ -50,7 +51,7 @@ async fn openssl_is_let_in_by_a_good_certificate_only() {
     let folder = tempfile::tempdir().unwrap();
     let root = Authority::new("cluster.local");
     let authority = root.write(folder.path());
-    let server = Server::start(&root.source(OURS)).await;
+    let server = Server::start(&source(&root, OURS)).await;
     for case in cases(&root, THEIRS) {
         let own = case.issued.write(folder.path(), case.name);
         let output = text(&s_client(&server, &own, &authority, &[]).await);
@@ -87,7 +88,7 @@ async fn our_client_judges_what_openssl_shows() {
     let folder = tempfile::tempdir().unwrap();
     let root = Authority::new("cluster.local");
     let authority = root.write(folder.path());
-    let ours = root.source(OURS);
+    let ours = source(&root, OURS);
     let expected = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/theirs").unwrap();
     for case in cases(&root, THEIRS) {
         let own = case.issued.write(folder.path(), case.name);
@@ -134,8 +135,8 @@ async fn our_client_judges_what_openssl_shows() {
 fn openssl_verifies_a_chain_from_a_bundle_as_we_write_it() {
     let folder = tempfile::tempdir().unwrap();
     let root = Authority::new("cluster.local");
-    let source = root.source(OURS);
-    let identity = source.current().unwrap();
+    let ours = source(&root, OURS);
+    let identity = ours.current().unwrap();
     let (bundle, leaf) = (
         folder.path().join("bundle.pem"),
         folder.path().join("leaf.pem"),

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{ConnectError, Lease, Opened, Pool, Server, Want, http1};
 use crate::body::RequestBody;
-use crate::tls::{Purpose, Speaks};
+use crate::tls::{self, Purpose, Speaks};
 use crate::upstream::Circuit;
 use crate::worker::{Executor, spawn};
 
@@ -38,10 +38,9 @@ pub(super) struct Shared {
 struct Connection {
     sender: SendRequest<RequestBody>,
     streams: Cell<usize>,
-    /// 0: the server has not said yet, and is waited for.
     most: Cell<usize>,
-    /// Tells that the server has said it.
-    settled: Notify,
+    /// The server is outside the mesh, and TLS is its own.
+    outside: bool,
     /// The last host that a request was carried for.
     authority: RefCell<Option<(HeaderValue, Authority)>>,
     used: Cell<bool>,
@@ -135,10 +134,11 @@ async fn connect(
     let address = server.address;
     let ours = opened.speaks == Some(Speaks::Ours);
     let Opened { stream, place, .. } = opened;
+    let outside = matches!(stream, tls::Stream::Outside(_));
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
     let (connection_window, streams) = match ours {
-        // It carries the requests of many, and says how many at once before it is asked for any.
-        true => (pool.limits.carried_window(), 0),
+        // It takes as many at once as we do, or says so with its first bytes; what came too early it refuses unread.
+        true => (pool.limits.carried_window(), pool.limits.carried as usize),
         false => (pool.limits.window_bytes, STREAMS),
     };
     let connection_window = u32::try_from(connection_window).unwrap_or(u32::MAX);
@@ -155,7 +155,7 @@ async fn connect(
         sender,
         streams: Cell::new(0),
         most: Cell::new(streams),
-        settled: Notify::new(),
+        outside,
         authority: RefCell::default(),
         used: Cell::new(false),
         since: Cell::new(pool.clock.now()),
@@ -169,18 +169,14 @@ async fn connect(
         let result = poll_fn(|context| {
             let done = http.as_mut().poll(context);
             if let Some(connection) = held.upgrade() {
-                let most = Pin::get_mut(http.as_mut()).current_max_send_streams();
-                if connection.most.replace(most) != most {
-                    connection.settled.notify_waiters();
-                }
+                connection
+                    .most
+                    .set(Pin::get_mut(http.as_mut()).current_max_send_streams());
             }
             done
         });
         if let Err(error) = result.await {
             tracing::debug!(%address, "connection to server ended: {error}");
-        }
-        if let Some(connection) = held.upgrade() {
-            connection.settled.notify_waiters();
         }
         if let Some(server) = server.upgrade() {
             server
@@ -190,16 +186,7 @@ async fn connect(
                 .retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
         }
     });
-    let settled = async {
-        while connection.most.get() == 0 && !connection.sender.is_closed() {
-            connection.settled.notified().await;
-        }
-        connection.most.get() > 0
-    };
-    match pool.clock.within(pool.limits.connect, settled).await {
-        Some(true) => Ok(Connected::Http2(connection)),
-        Some(false) | None => Err(ConnectError::Handshake(address)),
-    }
+    Ok(Connected::Http2(connection))
 }
 
 impl Shared {
@@ -263,6 +250,11 @@ impl Stream {
             sender,
             reused,
         }
+    }
+
+    /// Whether the server expects to be told that TLS is spoken to it.
+    pub(super) fn is_outside(&self) -> bool {
+        self.connection.outside
     }
 
     /// The last host that a request of its connection was carried for.

@@ -20,8 +20,10 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// A caller's.
     Accepted(Box<Secure<server::TlsStream<Prefixed>>>),
-    /// To a server.
+    /// To a server of the mesh.
     Dialed(Box<Secure<client::TlsStream<TcpStream>>>),
+    /// To a server outside the mesh.
+    Outside(Box<client::TlsStream<TcpStream>>),
 }
 
 /// A connection over TLS, until its peer is not trusted any more.
@@ -102,6 +104,7 @@ macro_rules! each {
             Stream::Plain($stream) => $work,
             Stream::Accepted($stream) => $work,
             Stream::Dialed($stream) => $work,
+            Stream::Outside($stream) => $work,
         }
     };
 }
@@ -138,6 +141,7 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Accepted(stream) => stream.is_write_vectored(),
             Stream::Dialed(stream) => stream.is_write_vectored(),
+            Stream::Outside(stream) => stream.is_write_vectored(),
         }
     }
 

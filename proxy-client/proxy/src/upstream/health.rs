@@ -110,7 +110,7 @@ async fn is_well(upstream: &Upstream, endpoint: &Endpoint, clock: &Clock) -> boo
         return true;
     };
     let asked = async {
-        let dialer = upstream.dialer().ok()?;
+        let dialer = upstream.dialer(|| None).ok()?;
         let stream = TcpStream::connect(endpoint.address).await.ok()?;
         let purpose = match (&health.ask, is_http2(upstream)) {
             (Probe::Tcp, _) => Purpose::Bytes,

@@ -17,6 +17,7 @@ mod in_flight;
 mod intercept;
 mod matrix;
 mod mixer;
+mod mtls;
 mod opaque;
 mod outbound;
 mod paths;
