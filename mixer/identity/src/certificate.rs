@@ -322,9 +322,7 @@ fn extended_usage(certificate: &X509Certificate<'_>) -> Result<(), InvalidCertif
     Ok(())
 }
 
-pub(crate) fn uri_names<'a>(
-    certificate: &X509Certificate<'a>,
-) -> Result<Vec<&'a str>, InvalidCertificate> {
+fn uri_names<'a>(certificate: &X509Certificate<'a>) -> Result<Vec<&'a str>, InvalidCertificate> {
     let Some(names) = certificate.subject_alternative_name().map_err(malformed)? else {
         return Ok(Vec::new());
     };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mixer_identity::Source;
+use mixer_identity::{Join, Source, WorkloadApi};
 
 /// Plain data; [`Config::new`] gives the defaults.
 #[derive(Clone, Debug)]
@@ -57,6 +57,10 @@ pub enum IdentityFrom {
     Nowhere,
     /// Files in a directory; see `mixer_identity::Files`.
     Files(PathBuf),
+    /// A SPIFFE Workload API: that of `mixer ca serve`, or SPIRE's.
+    WorkloadApi(WorkloadApi),
+    /// The authority on another machine, which is joined with a token.
+    Join(Box<Join>),
     /// Somebody in this process publishes it, now or later.
     Published(Source),
 }

@@ -49,6 +49,9 @@ pub enum StartError {
     /// The files of `--identity-files` cannot be used.
     #[error("--identity-files: {0}")]
     Identity(#[from] mixer_identity::InvalidFiles),
+    /// The authority of `--identity-join` gives no certificate.
+    #[error("--identity-join: {0}")]
+    Join(#[from] mixer_identity::JoinError),
     /// A port cannot be had.
     #[error("cannot listen on {address} ({purpose}): {error}")]
     #[allow(missing_docs)]
@@ -108,7 +111,7 @@ impl Proxy {
             .build()
             .map_err(StartError::Thread)?;
         let tasks = Tasks::on(runtime.handle().clone());
-        let own = match start_identity(&config, &clock, &tasks, &runtime) {
+        let own = match start_identity(&config, &clock, &random, &tasks, &runtime) {
             Ok(own) => own,
             Err(error) => {
                 // It may not be waited for where the caller is on a runtime of its own.
@@ -317,22 +320,29 @@ fn start_client(
 fn start_identity(
     config: &Config,
     clock: &Clock,
+    random: &Arc<Random>,
     tasks: &Tasks,
     runtime: &Runtime,
 ) -> Result<Option<Own>, StartError> {
     let source = match &config.identity {
         IdentityFrom::Nowhere => return Ok(None),
         IdentityFrom::Published(source) => source.clone(),
-        IdentityFrom::Files(directory) => {
-            let files = Files::new(directory).watch(tasks, clock);
-            // Who starts a proxy may be on a runtime of its own, where nothing else may be waited for.
-            std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| runtime.block_on(files));
-                waiting.join().expect("reading files does not panic")
-            })?
+        IdentityFrom::Files(directory) => wait(runtime, Files::new(directory).watch(tasks, clock))?,
+        IdentityFrom::WorkloadApi(api) => api.clone().follow(tasks, clock, random.clone()),
+        IdentityFrom::Join(join) => {
+            let joined = join.as_ref().clone().follow(tasks, clock, random.clone());
+            wait(runtime, joined)?
         }
     };
     Ok(Some(Own::new(source)))
+}
+
+/// Waits for what is done on `runtime`. Who starts a proxy may be on a runtime of its own, where nothing else may be waited for.
+fn wait<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| runtime.block_on(work));
+        waiting.join().expect("reading and joining do not panic")
+    })
 }
 
 fn set_if(bag: &mut OwnedBag, id: mixer_attributes::AttributeId, value: Option<OwnedValue>) {

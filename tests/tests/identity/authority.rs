@@ -11,9 +11,12 @@ use mixer_ca::{Authority, Config, Directory, Entry, Lifetimes, Root, Running, Se
 use mixer_identity::{SpiffeId, TrustDomain, WorkloadApi};
 use mixer_runtime::{Clock, ManualClock, Random, Tasks};
 use mixer_tests::binaries::How;
+use mixer_tests::http::{Client, get};
+use mixer_tests::mesh::{Documents, Mixer, Proxy, ProxyConfig};
 use mixer_tests::process::Process;
 use mixer_tests::servers::installed;
-use mixer_tests::wait;
+use mixer_tests::service::Service;
+use mixer_tests::{ports, wait};
 use serde_json::Value;
 
 use crate::peers::Server;
@@ -237,4 +240,137 @@ async fn of_several_users_each_gets_what_is_its_own_and_a_stranger_nothing() {
     assert_eq!(key.status.code(), Some(65), "{}", error(&key));
     assert!(authority.terminate().await.success());
     assert!(!socket.exists());
+}
+
+const SHOP: &str = r#"
+mesh: { tls: strict, denials: { show: everyone } }
+---
+service: products.shop
+identity: spiffe://cluster.local/ns/shop/sa/products
+endpoints: ["INBOUND"]
+---
+policy: products
+for: destination.service == "products.shop"
+rules:
+  - require: callers use mutual TLS
+    that: connection.mtls
+  - allow: the frontend reads products
+    when: source.namespace == "shop" && source.service_account == "frontend"
+otherwise: { deny: only the frontend reads products }
+"#;
+
+/// `mixer ca` in a folder of its own.
+struct Ca(tempfile::TempDir);
+
+impl Ca {
+    fn new() -> Self {
+        let ca = Self(tempfile::tempdir().unwrap());
+        ca.run(&["init", "ca"]);
+        std::fs::write(ca.path("bundle.pem"), ca.run(&["bundle", "ca"])).unwrap();
+        ca
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = How::Tested.command("mixer");
+        command.arg("ca").args(arguments).current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", error(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Flags of a proxy that joins as a service account of the shop.
+    fn joins(&self, account: &str, address: &str) -> Vec<String> {
+        let id = format!("spiffe://cluster.local/ns/shop/sa/{account}");
+        let token = self.path(&format!("{account}.token"));
+        std::fs::write(&token, self.run(&["token", "ca", &id])).unwrap();
+        let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+        [
+            ("--identity-join", address.to_owned()),
+            ("--identity-bundle", path(self.path("bundle.pem"))),
+            ("--identity-token-file", path(token)),
+            ("--identity-directory", path(self.path(account))),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+}
+
+#[tokio::test]
+async fn proxies_of_one_host_and_another_get_certificates_and_know_each_other_by_them() {
+    let ca = Ca::new();
+    let owner = std::fs::metadata(ca.path("ca")).unwrap();
+    let uid = std::os::unix::fs::MetadataExt::uid(&owner);
+    std::fs::create_dir(ca.path("workloads")).unwrap();
+    let workload = format!(
+        "workload: products\nid: spiffe://cluster.local/ns/shop/sa/products\nattest: {{ uid: {uid} }}\n"
+    );
+    std::fs::write(ca.path("workloads/products.yaml"), workload).unwrap();
+    let (socket, address) = (ca.path("workload.sock"), ports::free().to_string());
+    let mut serve = ca.command(&["serve", "ca", "workloads", "--listen", &address, "--socket"]);
+    serve.arg(&socket);
+    let mut authority = Process::start("authority", serve);
+    authority
+        .line("it serves", |line| line.contains("serving").then_some(()))
+        .await;
+
+    let (app, inbound) = (Service::echo("products").await, ports::free());
+    let text = SHOP.replace("INBOUND", &inbound.to_string());
+    let documents = Documents::new([("mesh.yaml", text)]);
+    let mixer = Mixer::serve(&documents).await;
+    let mut products = ProxyConfig::new("products.shop", app.addr, mixer.grpc);
+    products.inbound = inbound;
+    let socket = format!("unix://{}", socket.display());
+    products.flags = vec!["--identity-socket".to_owned(), socket];
+    let products = products.start().await;
+    let mut callers = Vec::new();
+    for account in ["frontend", "cart"] {
+        let service = format!("{account}.shop");
+        let mut config = ProxyConfig::new(&service, ports::free(), mixer.grpc);
+        config.flags = ca.joins(account, &address);
+        callers.push(config.start().await);
+    }
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for caller in &callers {
+            let mut client = Client::http1(caller.config.outbound).await.unwrap();
+            let answer = client.send(get("products.shop", "/")).await.unwrap();
+            statuses.push(answer.status.as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 403]);
+    // Another root takes over: all hear of it, first that it is there and then that it signs.
+    let before = authorities(&products).await;
+    for _ in 0..2 {
+        ca.run(&["rotate", "ca", "--now"]);
+        for proxy in callers.iter().chain([&products]) {
+            wait::until("it has heard of the next root", async || {
+                let now = authorities(proxy).await;
+                (now.len() == 2 && now.contains(&before[0])).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(statuses().await, [200, 403]);
+    }
+    // And without an authority what is there goes on.
+    authority.kill();
+    assert_eq!(statuses().await, [200, 403]);
+    drop(products);
+}
+
+/// The serial numbers of the roots that a proxy trusts.
+async fn authorities(proxy: &Proxy) -> Vec<String> {
+    let certs = proxy.admin("/certs").await.json();
+    let authorities = certs["bundles"]["cluster.local"]["authorities"].as_array();
+    let serials = authorities.into_iter().flatten();
+    serials.map(|one| one["serial"].to_string()).collect()
 }

@@ -1,14 +1,15 @@
 //! Certificates over the network: tokens, renewals, and what is refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mixer_ca::Running;
+use mixer_ca::{Config, Running};
 use mixer_identity::{
     Bundles, Expected, Identity, Join, JoinError, Source, Svid, TrustBundle,
     client_config_of_stranger,
 };
 use mixer_proto::ca::v1::{SignRequest, SignResponse};
-use mixer_runtime::{Clock, Random, Tasks};
+use mixer_runtime::{Clock, ManualClock, Random, Tasks};
 use rustls_pki_types::PrivateKeyDer;
 use tonic::{Code, Status};
 
@@ -272,6 +273,57 @@ async fn who_joined_keeps_its_key_and_needs_no_token_again() {
     let (source, _tasks) = follow(again, &place.clock).await;
     let kept = source.unwrap().current().unwrap();
     assert_eq!(kept.svid().serial(), first.svid().serial());
+}
+
+#[tokio::test]
+async fn an_authority_that_is_away_hurts_nobody_for_half_a_life() {
+    // TLS lives by the system's time: all of this has happened when it begins to look.
+    let start = Clock::system().wall() - 20 * HOUR;
+    let (clock, hand) = Clock::manual_from(start);
+    let place = Place::new(clock.clone());
+    let running = place.serve(place.network()).await;
+    let joining = join(&place, &running, Some(place.token("cart")));
+    let listen = running.listen();
+    let (source, _tasks) = follow(joining, &clock).await;
+    let source = source.unwrap();
+    let first = source.current().unwrap();
+    running.shutdown(HOUR).await;
+    // More than half of its life is over, and nobody renews it.
+    for _ in 0..7 {
+        passes(&hand, HOUR).await;
+    }
+    passes(&hand, 7 * HOUR).await;
+    let now = source.current().unwrap();
+    assert_eq!(now.svid().serial(), first.svid().serial());
+    assert!(now.svid().validity().check(clock.wall()).is_ok());
+
+    let mut updates = source.updates();
+    let again = Config {
+        listen,
+        ..Config::default()
+    };
+    let running = place.serve(again).await;
+    let mut renewed = std::pin::pin!(updates.changed());
+    loop {
+        tokio::select! {
+            biased;
+            changed = renewed.as_mut() => break assert!(changed),
+            () = passes(&hand, Duration::from_millis(200)) => {}
+        }
+    }
+    let second = source.current().unwrap();
+    assert_eq!(second.id(), first.id());
+    assert_ne!(second.svid().serial(), first.svid().serial());
+    assert!(second.svid().key() != first.svid().key());
+    let until = second.svid().not_after();
+    assert!(until > clock.wall() + 23 * HOUR, "a whole life of its own");
+    drop(running);
+}
+
+/// Lets time pass, and whoever waited for it do something of what the system takes its own time for.
+async fn passes(hand: &ManualClock, span: Duration) {
+    hand.advance(span);
+    Clock::system().sleep(Duration::from_millis(5)).await;
 }
 
 #[tokio::test]

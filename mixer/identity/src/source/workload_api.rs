@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,6 +217,14 @@ impl WorkloadApi {
         let own = said.trust_domain().clone();
         bundles.insert(TrustBundle::from_der(own, &chosen.bundle)?);
         Ok(Identity::new(svid, bundles))
+    }
+}
+
+impl FromStr for WorkloadApi {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        Self::parse(text)
     }
 }
 

@@ -72,16 +72,17 @@ impl Certificate {
                 };
             }
         };
-        let validity = described.validity;
+        let summary = described.summary;
+        let validity = summary.validity;
         Self {
             kind: if described.is_authority {
                 "authority"
             } else {
                 "leaf"
             },
-            names: described.names,
+            names: summary.uris,
             subject: described.subject,
-            serial: described.serial,
+            serial: summary.serial,
             not_before: Timestamp(validity.not_before).to_string(),
             not_after: Timestamp(validity.not_after).to_string(),
             left: left(validity.not_after, now),
