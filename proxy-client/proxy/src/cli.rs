@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use mixer_identity::{Join, TrustBundle, TrustDomain, WorkloadApi};
+use mixer_identity::{Join, SpiffeId, TrustBundle, TrustDomain, WorkloadApi};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,6 +77,9 @@ pub struct Flags {
     /// Where Mixer listens.
     #[arg(long, value_name = "ADDR", conflicts_with = "documents")]
     mixer: Option<String>,
+    /// Who Mixer must prove to be, such as spiffe://cluster.local/ns/mixer/sa/mixer: it is asked with mutual TLS.
+    #[arg(long, value_name = "ID", requires = "mixer")]
+    mixer_id: Option<SpiffeId>,
     /// Services and mesh from a directory, without a Mixer: nothing is checked or reported.
     #[arg(long, value_name = "DIR")]
     documents: Vec<PathBuf>,
@@ -150,6 +153,7 @@ impl Flags {
             Some(Ok(join)) => config.identity = IdentityFrom::Join(Box::new(join)),
             Some(Err(problem)) => problems.push(problem),
         }
+        config.mixer_id = self.mixer_id;
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);

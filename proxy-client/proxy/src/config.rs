@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mixer_identity::{Join, Source, WorkloadApi};
+use mixer_identity::{Join, Source, SpiffeId, WorkloadApi};
 
 /// Plain data; [`Config::new`] gives the defaults.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub transparent: bool,
     /// Where this proxy's own identity comes from.
     pub identity: IdentityFrom,
+    /// Who Mixer must prove to be, with TLS; `None`: it is asked in plaintext.
+    pub mixer_id: Option<SpiffeId>,
     /// Who says what applies.
     pub control: Control,
     /// Who is asked for names; `None`: whom the system asks.
@@ -140,6 +142,7 @@ impl Config {
             admin: None,
             transparent: false,
             identity: IdentityFrom::default(),
+            mixer_id: None,
             control,
             dns: None,
             workers: 0,
@@ -172,6 +175,11 @@ impl Config {
         }
         if self.transparent && cfg!(not(target_os = "linux")) {
             problem("--transparent needs Linux: nothing else tells where a connection was going");
+        }
+        if self.mixer_id.is_some() && matches!(self.identity, IdentityFrom::Nowhere) {
+            problem(
+                "--mixer-id needs an identity to show: --identity-files, --identity-socket or --identity-join",
+            );
         }
         if let Control::Mixer(mixer) = &self.control {
             if mixer.contains(',') {

@@ -119,7 +119,14 @@ impl Proxy {
                 return Err(error);
             }
         };
-        let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
+        let client = start_client(
+            &config,
+            own.as_ref(),
+            &clock,
+            &random,
+            &tasks,
+            runtime.handle(),
+        );
         let workers = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             workers => workers,
@@ -280,6 +287,7 @@ fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
 
 fn start_client(
     config: &Config,
+    own: Option<&Own>,
     clock: &Clock,
     random: &Arc<Random>,
     tasks: &Tasks,
@@ -294,6 +302,19 @@ fn start_client(
         random.next()
     );
     let mut client = mixer_client::Config::new(mixer.clone(), instance);
+    client.tls = config
+        .mixer_id
+        .clone()
+        .zip(own)
+        .map(|(mixer, own)| mixer_client::Tls {
+            identity: own.source.clone(),
+            mixer,
+        });
+    if client.tls.is_none() && !is_local(mixer) {
+        tracing::warn!(
+            "Mixer at {mixer} is asked in plaintext, and nothing proves who it is: with an identity and --mixer-id, both are proved"
+        );
+    }
     // Two tries, and what the second needs to fail in time to say so.
     (client.total_timeout, client.try_timeout) =
         (config.limits.check, config.limits.check.mul_f64(0.4));
@@ -314,6 +335,13 @@ fn start_client(
     }
     let _entered = runtime.enter();
     Some(Client::start(client, clock.clone(), random.clone(), tasks))
+}
+
+/// Whether an address is of this machine, as far as it says so itself.
+fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// This proxy's own identity, where it is to have one. A kind of source that is added is begun here.
