@@ -307,13 +307,18 @@ impl Ca {
 #[tokio::test]
 async fn proxies_of_one_host_and_another_get_certificates_and_know_each_other_by_them() {
     let ca = Ca::new();
-    let owner = std::fs::metadata(ca.path("ca")).unwrap();
-    let uid = std::os::unix::fs::MetadataExt::uid(&owner);
     std::fs::create_dir(ca.path("workloads")).unwrap();
-    let workload = format!(
-        "workload: products\nid: spiffe://cluster.local/ns/shop/sa/products\nattest: {{ uid: {uid} }}\n"
-    );
-    std::fs::write(ca.path("workloads/products.yaml"), workload).unwrap();
+    // All run as one user, and are told apart by what they execute.
+    let workload = |name: &str, program: &str| {
+        let command = How::Tested.command(program);
+        let path = std::fs::canonicalize(command.get_program()).unwrap();
+        format!(
+            "workload: {name}\nid: spiffe://cluster.local/ns/shop/sa/{name}\nattest: {{ path: {} }}\n---\n",
+            path.display()
+        )
+    };
+    let workloads = workload("mixer", "mixer") + &workload("products", "mixer-proxy");
+    std::fs::write(ca.path("workloads/all.yaml"), workloads).unwrap();
     let (socket, address) = (ca.path("workload.sock"), ports::free().to_string());
     let mut serve = ca.command(&["serve", "ca", "workloads", "--listen", &address, "--socket"]);
     serve.arg(&socket);
@@ -321,21 +326,24 @@ async fn proxies_of_one_host_and_another_get_certificates_and_know_each_other_by
     authority
         .line("it serves", |line| line.contains("serving").then_some(()))
         .await;
+    let socket = format!("unix://{}", socket.display());
 
     let (app, inbound) = (Service::echo("products").await, ports::free());
     let text = SHOP.replace("INBOUND", &inbound.to_string());
     let documents = Documents::new([("mesh.yaml", text)]);
-    let mixer = Mixer::serve(&documents).await;
+    let mixer = Mixer::serve_with(&documents, &["--identity-socket", &socket]).await;
+    let asks = ["--mixer-id", "spiffe://cluster.local/ns/shop/sa/mixer"].map(str::to_owned);
     let mut products = ProxyConfig::new("products.shop", app.addr, mixer.grpc);
     products.inbound = inbound;
-    let socket = format!("unix://{}", socket.display());
     products.flags = vec!["--identity-socket".to_owned(), socket];
+    products.flags.extend(asks.clone());
     let products = products.start().await;
     let mut callers = Vec::new();
     for account in ["frontend", "cart"] {
         let service = format!("{account}.shop");
         let mut config = ProxyConfig::new(&service, ports::free(), mixer.grpc);
         config.flags = ca.joins(account, &address);
+        config.flags.extend(asks.clone());
         callers.push(config.start().await);
     }
     let statuses = async || {
