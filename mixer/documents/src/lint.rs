@@ -12,6 +12,7 @@ mod coverage;
 mod destination;
 mod literal;
 mod overlap;
+mod probes;
 mod reach;
 mod route;
 
@@ -35,6 +36,7 @@ pub fn lint(set: &PolicySet) -> Diagnostics {
     cardinality::look(&read, &mut found);
     caching::look(&read, &mut found);
     route::look(&read, &mut found);
+    probes::look(&read, &mut found);
     Diagnostics::new(set.warnings.sources.clone(), found)
 }
 

@@ -52,6 +52,7 @@ pub(crate) struct Connection {
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
     ending: Cell<Ending>,
+    late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     _guard: DrainGuard,
 }
@@ -115,6 +116,7 @@ impl Connection {
             in_flight: Cell::new(0),
             idle_since: Cell::new(now),
             ending: Cell::new(Ending::No),
+            late: Cell::new(false),
             waker: RefCell::new(None),
             _guard: guard,
         })
@@ -156,6 +158,17 @@ impl Connection {
     /// Whether its caller would have to prove who it is, and did not: what the documents say may have changed since it came.
     pub(crate) fn is_too_plain(&self) -> bool {
         self.secured.get().is_none() && self.tls() == Tls::Strict
+    }
+
+    /// Waits until it [is too plain](Self::is_too_plain).
+    pub(crate) async fn until_too_plain(&self) {
+        let mut routed = self.worker.shared.routed.subscribe();
+        while !self.is_too_plain() {
+            if routed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        self.worker.counters.plaintext_refused();
     }
 
     /// What the documents say it speaks. A service's own word comes before what is said of a port.
@@ -206,6 +219,21 @@ impl Connection {
             if let Some(waker) = self.waker.borrow().as_ref() {
                 waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Ends it because its caller is too slow.
+    pub(crate) fn end_late(&self) {
+        self.late.set(true);
+        self.end(Ending::Now);
+    }
+
+    /// Why a response was not taken to its end.
+    pub(crate) fn broken_off(&self) -> Flag {
+        match (self.worker.is_stopped(), self.late.get()) {
+            (true, _) => Flag::LocalReset,
+            (false, true) => Flag::StreamIdle,
+            (false, false) => Flag::DownstreamTermination,
         }
     }
 

@@ -4,6 +4,7 @@
 //! at the very moment it was taken: then a request of which nothing was written, or one that is idempotent and has no body (RFC
 //! 9110 section 9.2.2), is sent once more on a fresh connection. Nothing else is sent twice.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -44,6 +45,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) want: Want,
     /// Where it was tried already; where it fails is added.
     pub(crate) tried: &'a mut Vec<SocketAddr>,
+    /// Where it is sent is noted here.
+    pub(crate) sent_to: &'a Cell<Option<SocketAddr>>,
     /// When its time is over.
     pub(crate) until: Option<Instant>,
 }
@@ -173,6 +176,7 @@ pub(crate) async fn forward(
         hash,
         want,
         tried,
+        sent_to,
         until,
     } = sending;
     let dialer = target.dialer(&request)?;
@@ -184,6 +188,7 @@ pub(crate) async fn forward(
         let Some(tried_now) = target.pick(worker, wanted) else {
             return Err(Reply::no_upstream(target.name()));
         };
+        sent_to.set(Some(tried_now.address));
         let leased = tokio::select! {
             biased;
             leased = lease(worker, target, Way { address: tried_now.address, dialer }, want, again) => Some(leased),

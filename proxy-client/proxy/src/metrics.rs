@@ -1,5 +1,7 @@
 //! Counts of a proxy's own. Each worker has its own set, written by its thread alone and added up when they are read.
 
+mod tls;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +48,7 @@ pub(crate) struct Counters {
     upstream_untrusted: AtomicU64,
     dial_failed: AtomicU64,
     no_identity: AtomicU64,
+    probed: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -175,6 +178,11 @@ impl Counters {
     /// A handshake with a server failed otherwise.
     pub(crate) fn dial_failed(&self) {
         add(&self.dial_failed, 1);
+    }
+
+    /// A request was passed on without a check, as `probes` of its service says.
+    pub(crate) fn probed(&self) {
+        add(&self.probed, 1);
     }
 
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
@@ -332,8 +340,25 @@ impl Collector for Exposed {
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
         )?;
-        for (name, help, of) in TLS {
+        for (name, help, of) in tls::COUNTS {
             counter(name, help, sum(*of))?;
+        }
+        counter(
+            "mixer_proxy_probes",
+            "Requests passed on without a check, as `probes` of the service says",
+            sum(|c| &c.probed),
+        )?;
+        if let Some(log) = &self.0.logged {
+            counter(
+                "mixer_proxy_access_log_lines",
+                "Lines of the access log",
+                log.written(),
+            )?;
+            counter(
+                "mixer_proxy_access_log_lines_dropped",
+                "Lines of the access log that are lost: too many waited, or the file could not be written",
+                log.dropped(),
+            )?;
         }
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
@@ -385,56 +410,6 @@ impl Collector for Exposed {
         Ok(())
     }
 }
-
-/// What is counted of TLS.
-type Count = fn(&Counters) -> &AtomicU64;
-const TLS: &[(&str, &str, Count)] = &[
-    (
-        "mixer_proxy_tls_connections",
-        "Connections of callers that proved who they are",
-        |c| &c.secured,
-    ),
-    (
-        "mixer_proxy_tls_plaintext_refused",
-        "Connections and requests in plaintext to a service that takes mutual TLS only",
-        |c| &c.plaintext_refused,
-    ),
-    (
-        "mixer_proxy_tls_callers_untrusted",
-        "Connections of callers whose certificate is none to trust",
-        |c| &c.caller_untrusted,
-    ),
-    (
-        "mixer_proxy_tls_handshakes_failed",
-        "TLS handshakes of callers that failed otherwise",
-        |c| &c.handshake_failed,
-    ),
-    (
-        "mixer_proxy_tls_no_longer_trusted",
-        "Connections closed because their peer is not trusted any more",
-        |c| &c.no_longer_trusted,
-    ),
-    (
-        "mixer_proxy_upstream_tls_connections",
-        "Connections to servers that proved who they are",
-        |c| &c.dialed,
-    ),
-    (
-        "mixer_proxy_upstream_tls_untrusted",
-        "Connections to servers that did not prove to be the service",
-        |c| &c.upstream_untrusted,
-    ),
-    (
-        "mixer_proxy_upstream_tls_failed",
-        "TLS handshakes with servers that failed otherwise",
-        |c| &c.dial_failed,
-    ),
-    (
-        "mixer_proxy_tls_no_identity",
-        "Requests and connections that need an identity this proxy does not have",
-        |c| &c.no_identity,
-    ),
-];
 
 fn family<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,

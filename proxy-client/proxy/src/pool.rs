@@ -5,6 +5,7 @@
 //! dialed with TLS says itself which of the two it takes; until it has, requests wait for the first to find out. (hyper-util's
 //! client was refused: it keeps one HTTP/2 connection per server, boxes every request and shares its pool between threads.)
 
+mod connect;
 mod http1;
 mod http2;
 
@@ -17,18 +18,18 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use mixer_runtime::{Clock, Instant};
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
 
-use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
 use crate::headers::Malformed;
-use crate::intercept::{self, Loop, Loops, Noted};
+use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::target::{carried, restored, secured};
-use crate::tls::{DialError, Dialed, Dialer, Purpose, Registry, Secure, Speaks, Stream};
-use crate::upstream::{Circuit, Kind, Permit};
+use crate::tls::{Dialer, Purpose, Registry, Speaks};
+use crate::upstream::Circuit;
+
+use connect::Opened;
+pub(crate) use connect::Place;
 
 /// How the connections of a pool leave.
 #[derive(Clone, Debug)]
@@ -39,13 +40,6 @@ pub(crate) enum Leaving {
     Watched(Arc<Loops>),
     /// As the host's rules let pass what is for the application.
     Unredirected,
-}
-
-/// What a connection holds while it is open.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    _permit: Option<Permit>,
-    _noted: Option<Noted>,
 }
 
 /// Connections of one thread, by server.
@@ -89,15 +83,6 @@ struct Server {
     speaks: Cell<Option<Speaks>>,
     http1: http1::Idle,
     http2: http2::Shared,
-}
-
-/// A new connection.
-#[derive(Debug)]
-struct Opened {
-    stream: Stream,
-    place: Place,
-    /// `None`: in plaintext nobody says.
-    speaks: Option<Speaks>,
 }
 
 /// A connection lent to one request.
@@ -197,116 +182,6 @@ impl Pool {
             kept > 0 || Rc::strong_count(server) > 1
         });
     }
-
-    /// A new TCP connection, and its place in `circuit`.
-    pub(crate) async fn connect(
-        &self,
-        address: SocketAddr,
-        circuit: Option<&Arc<Circuit>>,
-    ) -> Result<(TcpStream, Place), ConnectError> {
-        let permit = match circuit.map(|circuit| circuit.take(Kind::Connections)) {
-            None => None,
-            Some(Some(permit)) => Some(permit),
-            Some(None) => return Err(ConnectError::Overflow),
-        };
-        self.counters.connected();
-        let connected = match self
-            .clock
-            .within(self.limits.connect, self.leave(address))
-            .await
-        {
-            Some(Ok(stream)) => stream
-                .set_nodelay(true)
-                .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive()))
-                .map(|()| stream)
-                .map_err(|error| ConnectError::Refused(address, error.kind())),
-            Some(Err(error)) => Err(ConnectError::Refused(address, error.kind())),
-            None => Err(ConnectError::TimedOut(address)),
-        };
-        if connected.is_err() {
-            self.counters.connect_failed();
-        }
-        let stream = connected?;
-        let noted = match (&self.leaving, stream.local_addr()) {
-            (Leaving::Watched(loops), Ok(local)) => {
-                let noted = loops.made(local, address);
-                Some(noted.map_err(|Loop| ConnectError::Loop(address))?)
-            }
-            _ => None,
-        };
-        let place = Place {
-            _permit: permit,
-            _noted: noted,
-        };
-        Ok((stream, place))
-    }
-
-    /// A new connection that leads `way`, over TLS where it is to be, for bytes that nobody reads.
-    pub(crate) async fn carry(
-        &self,
-        way: Way<'_>,
-        circuit: Option<&Arc<Circuit>>,
-    ) -> Result<(Stream, Place), ConnectError> {
-        let opened = self.dial(way, Purpose::Bytes, circuit).await?;
-        Ok((opened.stream, opened.place))
-    }
-
-    async fn dial(
-        &self,
-        way: Way<'_>,
-        purpose: Purpose,
-        circuit: Option<&Arc<Circuit>>,
-    ) -> Result<Opened, ConnectError> {
-        let (stream, place) = self.connect(way.address, circuit).await?;
-        let Some(dialer) = way.dialer else {
-            return Ok(Opened {
-                stream: Stream::Plain(stream),
-                place,
-                speaks: None,
-            });
-        };
-        let handshake = dialer.secure(stream, purpose);
-        let dialed = match self.clock.within(self.limits.connect, handshake).await {
-            Some(Ok(dialed)) => self.enter(dialed, dialer),
-            Some(Err(error)) => Err(error),
-            None => Err(DialError::Failed("it took too long".to_owned())),
-        };
-        match dialed {
-            Ok((stream, speaks)) => {
-                self.counters.dialed();
-                Ok(Opened {
-                    stream,
-                    place,
-                    speaks: Some(speaks),
-                })
-            }
-            Err(DialError::Untrusted(why)) => {
-                self.counters.upstream_untrusted();
-                Err(ConnectError::Untrusted(way.address, why))
-            }
-            Err(DialError::Failed(why)) => {
-                self.counters.dial_failed();
-                Err(ConnectError::Tls(way.address, why))
-            }
-        }
-    }
-
-    /// Enters the server in the thread's books.
-    fn enter(&self, dialed: Dialed, dialer: &Dialer) -> Result<(Stream, Speaks), DialError> {
-        let Some((peer, before)) = dialed.peer else {
-            return Ok((Stream::Outside(Box::new(dialed.stream)), dialed.speaks));
-        };
-        let now = dialer.source().and_then(|source| source.current());
-        let entered = now.and_then(|now| {
-            let wall = self.clock.wall();
-            self.trusted.enter(peer, &before, &now, wall)
-        });
-        let trusted = entered.ok_or_else(|| {
-            DialError::Untrusted("its authority was removed at this moment".to_owned())
-        })?;
-        let stream = Stream::Dialed(Box::new(Secure::new(dialed.stream, trusted)));
-        Ok((stream, dialed.speaks))
-    }
 }
 
 impl Way<'_> {
@@ -362,24 +237,6 @@ impl Server {
             Err(_) => {}
         }
         opened
-    }
-}
-
-impl Pool {
-    async fn leave(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
-        let source = match self.leaving {
-            Leaving::AsUsual | Leaving::Watched(_) => None,
-            Leaving::Unredirected => intercept::source(address),
-        };
-        let Some(source) = source else {
-            return TcpStream::connect(address).await;
-        };
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.bind(source)?;
-        socket.connect(address).await
     }
 }
 

@@ -16,7 +16,7 @@ mod trusted;
 
 use std::sync::Arc;
 
-use mixer_identity::{Source, server_config};
+use mixer_identity::{Source, SpiffeId, server_config};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use accept::{Begun, begin};
@@ -57,6 +57,8 @@ impl std::fmt::Debug for Own {
 #[derive(Debug)]
 pub(crate) struct Secured {
     pub(crate) trusted: Arc<Trusted>,
+    /// Who we were to it.
+    pub(crate) own: SpiffeId,
     /// The name it asked for.
     pub(crate) server_name: Option<String>,
     /// It is another of our proxies.

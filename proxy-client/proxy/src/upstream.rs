@@ -26,7 +26,7 @@ use mixer_runtime::{Instant, Random};
 
 pub(crate) use circuit::{Circuit, Kind, Permit};
 pub(crate) use endpoint::{Endpoint, Outcome, Shown};
-pub(crate) use health::{Checked, check_health};
+pub(crate) use health::{Checked, Turns, check_health};
 pub(crate) use names::Resolver;
 use ring::Ring;
 pub(crate) use ring::hash;
@@ -105,6 +105,14 @@ impl Upstream {
         match &self.dialing {
             Some(dialing) => dialing.now(host),
             None => Ok(None),
+        }
+    }
+
+    /// The id that its endpoints prove; `None`: they are asked for none now.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        match &**self.dialing.as_ref()? {
+            dialing @ Dialing::Mesh { .. } => dialing.now(|| None).ok()??.id(),
+            Dialing::Outside(_) => None,
         }
     }
 

@@ -9,8 +9,10 @@ use http::StatusCode;
 use mixer_identity::{Expected, SpiffeId, client_config};
 use mixer_tests::http::{Client, get};
 use mixer_tests::issuer::{Authority, Files, Issued};
+use mixer_tests::mesh::{Documents, Mixer, ProxyConfig};
 use mixer_tests::ports;
 use mixer_tests::servers::Envoy;
+use mixer_tests::service::Service;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -228,4 +230,88 @@ async fn envoy_takes_what_we_take_and_refuses_what_we_refuse_but_for_a_second_na
             }
         }
     }
+}
+
+/// What Mixer knows of a proxy of ours and of an Envoy, each a service.
+const DOCUMENTS: &str = r#"
+mesh: { tls: strict, denials: { show: everyone } }
+---
+service: products.shop
+identity: spiffe://cluster.local/ns/shop/sa/products
+endpoints: ["PRODUCTS"]
+---
+service: envoy.shop
+identity: spiffe://cluster.local/ns/shop/sa/envoy
+endpoints: ["ENVOY"]
+---
+policy: products
+for: destination.service == "products.shop"
+rules:
+  - allow: the Envoy reads products
+    when: connection.mtls && source.namespace == "shop" && source.service_account == "envoy"
+otherwise: { deny: only the Envoy reads products }
+"#;
+
+/// A cluster's endpoints speak HTTP/2.
+const HTTP2: &str = r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+"#;
+
+#[tokio::test]
+#[ignore = "needs envoy"]
+async fn a_proxy_of_ours_and_an_envoy_call_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Authority::new("cluster.local");
+    let authority = root.write(folder.path());
+    let app = Service::echo("products").await;
+    let [entry, face, inbound] = [ports::free(), ports::free(), ports::free()];
+    let text = DOCUMENTS
+        .replace("PRODUCTS", &inbound.to_string())
+        .replace("ENVOY", &face.to_string());
+    let documents = Documents::new([("mesh.yaml", text)]);
+    let mixer = Mixer::serve(&documents).await;
+    let mut ours = ProxyConfig::new("products.shop", app.addr, mixer.grpc);
+    ours.inbound = inbound;
+    root.write_identity(&folder.path().join("ours"), "/ns/shop/sa/products");
+    ours.identity = Some(folder.path().join("ours"));
+    let ours = ours.start().await;
+
+    let own = root.issue(ENVOYS, |_| {}).write(folder.path(), "envoy");
+    let plain = tls(&own, &authority);
+    let offering = |names: &str| {
+        let alpn = format!("common_tls_context: {{ alpn_protocols: [{names}],");
+        plain.replacen("common_tls_context: {", &alpn, 1)
+    };
+    let listeners = choosing(entry, &["http1", "http2"])
+        + &terminating("face", face, &offering("h2, http/1.1"));
+    let http2 = originating("http2", inbound, &offering("h2")).replacen(
+        "    connect_timeout",
+        &format!("{HTTP2}    connect_timeout"),
+        1,
+    );
+    let clusters = originating("http1", inbound, &offering("http/1.1")) + &http2;
+    let resources = format!("  listeners:\n{listeners}  clusters:\n{clusters}");
+    let _envoy = Envoy::configured(entry, &resources).await;
+
+    // Envoy calls, over either version of HTTP.
+    for path in ["/http1", "/http2"] {
+        let mut client = Client::http1(entry).await.unwrap();
+        let answer = client.send(get("products.shop", path)).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        let seen = answer.json();
+        assert_eq!(
+            (&seen["path"], &seen["version"]),
+            (&path.into(), &"HTTP/1.1".into())
+        );
+    }
+    // We call Envoy.
+    let mut client = Client::http1(ours.config.outbound).await.unwrap();
+    let answer = client.send(get("envoy.shop", "/")).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (StatusCode::OK, "envoy")
+    );
+    assert_eq!(app.received(), 2);
 }

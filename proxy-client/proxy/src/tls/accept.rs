@@ -161,6 +161,7 @@ fn enter(
     let stream = Stream::Accepted(Box::new(Secure::new(stream, trusted.clone())));
     let secured = Secured {
         trusted,
+        own: before.id().clone(),
         server_name,
         ours,
     };

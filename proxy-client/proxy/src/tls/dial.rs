@@ -160,6 +160,11 @@ impl Dialer {
         self.proof.as_ref().map(|(source, _)| source)
     }
 
+    /// Whom it dials; `None` outside the mesh.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.proof.as_ref().map(|(_, id)| id.as_str())
+    }
+
     fn is_ready(&self) -> bool {
         self.source().is_none_or(Source::is_ready)
     }

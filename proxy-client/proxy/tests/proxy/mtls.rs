@@ -148,6 +148,10 @@ async fn who_the_caller_is_is_read_from_its_certificate_and_nothing_else() {
         ("source.trust_domain", "cluster.local"),
         ("source.namespace", "shop"),
         ("source.service_account", "frontend"),
+        (
+            "destination.principal",
+            "spiffe://cluster.local/ns/shop/sa/products",
+        ),
         ("connection.mtls", "true"),
         ("connection.requested_server_name", "products.shop"),
     ] {
@@ -185,6 +189,7 @@ async fn plaintext_proves_nothing() {
         "source.namespace",
         "source.service_account",
         "connection.requested_server_name",
+        "destination.principal",
     ] {
         assert!(!asked.contains_key(name), "{name}: {asked:?}");
     }

@@ -8,7 +8,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -128,6 +129,101 @@ async fn bodies_trailers_and_grpc_pass() {
     assert_eq!(
         count(&pair.far, "mixer_proxy_tls_connections_total").await,
         1
+    );
+}
+
+#[tokio::test]
+async fn callers_that_do_not_read_hold_up_no_others_of_their_connection() {
+    const SLOW: usize = 64;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn(async move {
+                let head = crate::raw::head(&mut stream).await;
+                let size = if head.starts_with("GET /big") {
+                    4 << 20
+                } else {
+                    3
+                };
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(&vec![b'x'; size]).await;
+            });
+        }
+    });
+    let pair = Pair::start(app, Setup::default()).await;
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        // So that it is not the kernel that reads.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let connecting = socket.connect(pair.near.outbound().unwrap());
+        let mut stream = connecting.await.unwrap();
+        let request = "GET /big HTTP/1.1\r\nhost: products.shop\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(status(&crate::raw::head(&mut stream).await), 200);
+        slow.push(stream);
+    }
+    for _ in 0..20 {
+        let response = pair.ask("/", "").await;
+        assert_eq!((status(&response), body(&response)), (200, "xxx"));
+    }
+    // Nothing of what they did not read was lost.
+    let mut first = slow.swap_remove(0);
+    let mut whole = vec![0; 4 << 20];
+    soon(first.read_exact(&mut whole)).await.unwrap();
+    assert!(whole.iter().all(|byte| *byte == b'x'));
+    assert_eq!(
+        count(&pair.far, "mixer_proxy_tls_connections_total").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn callers_that_go_away_take_no_others_with_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn(async move {
+                let head = crate::raw::head(&mut stream).await;
+                if head.starts_with("GET /never") {
+                    let _ = stream.read_u8().await;
+                } else {
+                    let _ = stream
+                        .write_all(
+                            b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nxxx",
+                        )
+                        .await;
+                }
+            });
+        }
+    });
+    let pair = Pair::start(app, Setup::default()).await;
+    for _ in 0..3 {
+        let mut waiting = Vec::new();
+        for _ in 0..200 {
+            let mut stream = TcpStream::connect(pair.near.outbound().unwrap())
+                .await
+                .unwrap();
+            let request = "GET /never HTTP/1.1\r\nhost: products.shop\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            waiting.push(stream);
+        }
+        assert_eq!(status(&pair.ask("/", "").await), 200);
+        drop(waiting);
+        assert_eq!(status(&pair.ask("/", "").await), 200);
+    }
+    assert_eq!(
+        count(&pair.far, "mixer_proxy_tls_connections_total").await,
+        1
+    );
+    assert_eq!(
+        count(&pair.far, "mixer_proxy_connections_cut_total").await,
+        0
     );
 }
 

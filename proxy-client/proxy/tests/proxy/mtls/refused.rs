@@ -56,6 +56,31 @@ async fn a_connection_in_plaintext_ends_when_the_service_becomes_strict() {
 }
 
 #[tokio::test]
+async fn opaque_connections_in_plaintext_end_when_the_service_becomes_strict() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    let permissive = Setup {
+        mesh: json!({"mesh": {}}),
+        service: json!({"protocol": "tcp"}),
+        ..Setup::default()
+    };
+    let pair = Pair::start(app, permissive).await;
+    let mut caller = TcpStream::connect(pair.far.inbound().unwrap())
+        .await
+        .unwrap();
+    caller.write_all(b"hello").await.unwrap();
+    let (mut server, _) = soon(listener.accept()).await.unwrap();
+    let mut hello = [0; 5];
+    soon(server.read_exact(&mut hello)).await.unwrap();
+    pair.far_mixer.announce(|state| {
+        state.documents[0] = json!({"mesh": {"tls": "strict"}}).to_string();
+    });
+    let mut rest = Vec::new();
+    let _ = soon(caller.read_to_end(&mut rest)).await;
+    reaches(&pair.far, "mixer_proxy_tls_plaintext_refused_total", 1).await;
+}
+
+#[tokio::test]
 async fn callers_that_prove_nothing_we_trust_are_refused() {
     let app = App::start().await;
     let pair = Pair::start(app.address, Setup::default()).await;
@@ -149,6 +174,31 @@ async fn there_is_no_second_try_in_plaintext() {
     pair.far_identity.publish(distrust);
     assert_eq!(status(&pair.ask("/", "").await), 503);
     assert!(pair.far_mixer.checks().is_empty() && app.seen().is_empty());
+}
+
+#[tokio::test]
+async fn so_many_handshakes_are_under_way_at_once_and_no_more() {
+    let (app, root) = (App::start().await, Authority::new("cluster.local"));
+    let mixer = crate::mixer::TestMixer::allowing(crate::mixer::nothing(), &[]).await;
+    let mut config = crate::config(&mixer, app.address);
+    config.identity = mixer_proxy::IdentityFrom::Published(mixer_identity::Source::fixed(
+        root.identity(PRODUCTS, &[]),
+    ));
+    config.limits.handshakes = 1;
+    let proxy = crate::start(config).await;
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(proxy.inbound().unwrap()).await.unwrap();
+        stream.write_all(hello).await.unwrap();
+        streams.push(stream);
+    }
+    reaches(&proxy, "mixer_proxy_tls_handshakes_failed_total", 2).await;
+    // Its place is free when it goes.
+    drop(streams);
+    reaches(&proxy, "mixer_proxy_tls_handshakes_failed_total", 3).await;
+    let stream = connect(root.identity(FRONTEND, &[]), proxy.inbound().unwrap(), &[]).await;
+    stream.unwrap();
 }
 
 #[tokio::test]
