@@ -13,7 +13,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mixer_identity::Source;
+use mixer_identity::{Peer, Source};
 use mixer_proto::v1::mixer_server::MixerServer;
 use mixer_runtime::{Clock, Drain, DrainGuard, Tasks};
 use socket2::{SockRef, TcpKeepalive};
@@ -71,9 +71,9 @@ pub(crate) fn serve(
         service,
         caller: None,
     };
-    let tls = identity.map(|source| {
-        let config = mixer_identity::server_config(source, &[b"h2"]);
-        TlsAcceptor::from(Arc::new(config))
+    let tls = identity.map(|source| Tls {
+        acceptor: TlsAcceptor::from(Arc::new(mixer_identity::server_config(source, &[b"h2"]))),
+        source: source.clone(),
     });
     let (open, connections) = (Arc::new(AtomicUsize::new(0)), tasks.clone());
     tasks.spawn_until_stop("accept", async move {
@@ -146,17 +146,40 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     }
 }
 
+/// How callers prove who they are.
+#[derive(Clone)]
+struct Tls {
+    acceptor: TlsAcceptor,
+    source: Source,
+}
+
+impl Tls {
+    /// Comes to an end when the authority that vouched for a caller is trusted no longer.
+    async fn distrusts(&self, caller: &Peer, clock: &Clock) {
+        let mut updates = self.source.updates();
+        while updates.changed().await {
+            if let Some(identity) = self.source.current()
+                && let Err(untrusted) = caller.still_trusted(identity.bundles(), clock.wall())
+            {
+                tracing::info!(caller = %caller.id, "its connection is cut: {untrusted}");
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 /// A connection whose caller proves who it is.
 async fn secured(
     stream: TcpStream,
-    tls: TlsAcceptor,
+    tls: Tls,
     mut grpc: Services,
     drain: DrainGuard,
     clock: Clock,
     _place: Open,
 ) {
     prepare(&stream);
-    let stream = match clock.within(HANDSHAKE, tls.accept(stream)).await {
+    let stream = match clock.within(HANDSHAKE, tls.acceptor.accept(stream)).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => return tracing::debug!("no handshake: {error}"),
         None => return tracing::debug!("no handshake in {} s", HANDSHAKE.as_secs()),
@@ -164,8 +187,12 @@ async fn secured(
     let Some(caller) = mixer_identity::peer(stream.get_ref().1) else {
         return tracing::debug!("a caller showed no certificate");
     };
-    grpc.caller = Some(Arc::new(caller));
-    answer(stream, grpc, drain).await;
+    let caller = Arc::new(caller);
+    grpc.caller = Some(caller.clone());
+    tokio::select! {
+        () = answer(stream, grpc, drain) => {}
+        () = tls.distrusts(&caller, &clock) => {}
+    }
 }
 
 async fn connection(stream: TcpStream, grpc: Services, drain: DrainGuard, _place: Open) {

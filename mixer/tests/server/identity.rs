@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper_util::rt::TokioIo;
 use mixer::serve::{Config, Running};
 use mixer_attributes::{OwnedBag, OwnedValue, vocabulary as v};
-use mixer_ca::{Attested, Authority, Lifetimes, Root};
+use mixer_ca::{Attested, Authority, LEAF_LIFE, ROOT_LIFE, Root};
 use mixer_client::{At, Client, Verdict};
 use mixer_identity::{
     Bundles, Expected, Identity, Source, SpiffeId, TrustBundle, TrustDomain, client_config,
@@ -43,12 +43,11 @@ impl Issuer {
     fn new(domain: &str) -> Self {
         let (folder, clock) = (TempDir::new().unwrap(), Clock::system());
         let domain = TrustDomain::parse(domain).unwrap();
-        let lifetimes = Lifetimes::default();
-        let root = Root::generate(&domain, clock.wall(), lifetimes.root).unwrap();
+        let root = Root::generate(&domain, clock.wall(), ROOT_LIFE).unwrap();
         let path = folder.path().join("ca");
         let directory = Authority::create(&path, &domain, &root, clock.wall()).unwrap();
         Self {
-            authority: Authority::open(directory, lifetimes, clock).unwrap(),
+            authority: Authority::open(directory, LEAF_LIFE, clock).unwrap(),
             _folder: folder,
         }
     }
@@ -219,6 +218,30 @@ async fn the_lists_of_the_mesh_say_who_may_do_what() {
         }
     };
     assert!(Clock::system().within(PATIENCE, changed).await.is_some());
+}
+
+#[tokio::test]
+async fn who_is_trusted_no_longer_is_cut_off() {
+    let (issuer, next) = (Issuer::new("cluster.local"), Issuer::new("cluster.local"));
+    let place = directory(&[("products.yaml", PRODUCTS)]);
+    let (publisher, source) = Source::updated();
+    let publish = |trusts: &Issuer| {
+        let identity = issuer.source(MIXER, &[trusts]).current().unwrap();
+        publisher.publish(Identity::clone(&identity));
+    };
+    publish(&issuer);
+    let mixer = mixer(&place, source).await;
+    let products = issuer.source(PRODUCTS_ID, &[&issuer]);
+    let mut products = dial(mixer.grpc(), &products).await.unwrap();
+    let mut states = products
+        .watch(watch_products("p"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(states.message().await.unwrap().is_some());
+    publish(&next);
+    let ended = Clock::system().within(PATIENCE, states.message()).await;
+    assert!(!matches!(ended, None | Some(Ok(Some(_)))), "{ended:?}");
 }
 
 #[tokio::test]
