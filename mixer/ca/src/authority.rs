@@ -18,19 +18,14 @@ use tokio::sync::watch;
 use crate::certificate::{self, Key, Root, Signer, SigningFailed};
 use crate::{Directory, DirectoryError, PublicKey, State};
 
+/// How long leaves live where nobody says otherwise: 24 hours.
+pub const LEAF_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long roots live where nobody says otherwise: ten years.
+pub const ROOT_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// How long an intermediate signs at least, if the root does not end before.
 const INTERMEDIATE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The path of the authority's own id.
 const OWN_PATH: &str = "mixer-ca";
-
-/// How long certificates live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// Of leaves: 24 hours.
-    pub leaf: Duration,
-    /// Of roots: ten years.
-    pub root: Duration,
-}
 
 /// A certificate authority: its roots, and the intermediate that signs at the moment.
 pub struct Authority {
@@ -106,15 +101,6 @@ pub enum IssueError {
     Svid(#[from] InvalidSvid),
 }
 
-impl Default for Lifetimes {
-    fn default() -> Self {
-        Self {
-            leaf: Duration::from_secs(24 * 3600),
-            root: Duration::from_secs(3650 * 24 * 3600),
-        }
-    }
-}
-
 impl Authority {
     /// Makes the directory of a new authority, with a root of its own or the one given.
     pub fn create(
@@ -128,15 +114,11 @@ impl Authority {
         Ok(directory)
     }
 
-    /// Opens a directory, and makes an intermediate.
-    pub fn open(
-        directory: Directory,
-        lifetimes: Lifetimes,
-        clock: Clock,
-    ) -> Result<Self, IssueError> {
+    /// Opens a directory, and makes an intermediate. What is signed lives as long as `leaf` says.
+    pub fn open(directory: Directory, leaf: Duration, clock: Clock) -> Result<Self, IssueError> {
         let state = State::read(&directory)?;
         let trust_domain = state.trust_domain(&directory)?;
-        let signing = Signing::begin(state, &directory, &trust_domain, lifetimes.leaf, &clock)?;
+        let signing = Signing::begin(state, &directory, &trust_domain, leaf, &clock)?;
         let bundle = signing.state.bundle(&directory)?;
         let id = SpiffeId::parse(&format!("{}/{OWN_PATH}", trust_domain.id()))
             .map_err(|error| directory.damaged("state.json", error))?;
@@ -144,7 +126,7 @@ impl Authority {
             directory,
             trust_domain,
             id,
-            leaf: lifetimes.leaf,
+            leaf,
             clock,
             signing: Mutex::new(signing),
             bundle: watch::Sender::new(Arc::new(bundle)),

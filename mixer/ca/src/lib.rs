@@ -21,7 +21,7 @@ mod wire;
 mod workload_api;
 
 pub use attest::{Caller, Entry, Selectors};
-pub use authority::{Attested, Authority, IssueError, Issued, Lifetimes};
+pub use authority::{Attested, Authority, IssueError, Issued, LEAF_LIFE, ROOT_LIFE};
 pub use certificate::{Key, Root, SigningFailed, UnusableRoot};
 pub use directory::{Directory, DirectoryError};
 pub use requests::{BadRequest, PublicKey, REQUEST_BYTES};

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mixer_identity::SpiffeId;
+use mixer_identity::{Bundles, Leaf, Peer, SpiffeId, TrustBundle};
 use mixer_proto::ca::v1::certificate_authority_server::CertificateAuthority;
 use mixer_proto::ca::v1::{Bundle, SignRequest, SignResponse, WatchBundleRequest};
 use mixer_runtime::Tasks;
@@ -65,10 +65,25 @@ impl Signing {
                 peer.id
             )));
         }
-        let leaf = peer.chain.first();
-        let serial = leaf.and_then(|leaf| mixer_identity::Leaf::parse(leaf).ok());
-        let serial = serial.map(|leaf| leaf.serial).unwrap_or_default();
+        let serial = self.still_good(peer)?;
         Ok((peer.id.clone(), Attested::Certificate(serial)))
+    }
+}
+
+impl Signing {
+    /// The serial number of a certificate that was good when its connection was made, if it still is.
+    fn still_good(&self, peer: &Peer) -> Result<String, Status> {
+        let now = self.authority.clock().wall();
+        let over = |why: String| Status::unauthenticated(format!("the certificate shown: {why}"));
+        let leaf = peer.chain.first();
+        let leaf = leaf.ok_or_else(|| over("there is none".to_owned()))?;
+        let leaf = Leaf::parse(leaf).map_err(|error| over(error.to_string()))?;
+        let valid = leaf.validity.check(now);
+        valid.map_err(|error| over(error.to_string()))?;
+        let bundle = TrustBundle::clone(&self.authority.bundle().borrow());
+        let trusted = peer.still_trusted(&Bundles::from_iter([bundle]), now);
+        trusted.map_err(|untrusted| over(untrusted.to_string()))?;
+        Ok(leaf.serial)
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mixer_ca::{Authority, Config, Directory, Entry, Lifetimes, Root, Running, Selectors, State};
+use mixer_ca::{Authority, Config, Directory, Entry, LEAF_LIFE, Root, Running, Selectors, State};
 use mixer_identity::{SpiffeId, TrustDomain, WorkloadApi};
 use mixer_runtime::{Clock, ManualClock, Random, Tasks};
 use mixer_tests::binaries::How;
@@ -39,7 +39,7 @@ impl Place {
         let root = Root::generate(&domain, clock.wall(), 3650 * DAY).unwrap();
         let path = folder.path().join("ca");
         let directory = Authority::create(&path, &domain, &root, clock.wall()).unwrap();
-        let authority = Authority::open(directory, Lifetimes::default(), clock.clone()).unwrap();
+        let authority = Authority::open(directory, LEAF_LIFE, clock.clone()).unwrap();
         let owner = std::fs::metadata(folder.path()).unwrap();
         let selectors = Selectors {
             uid: Some(std::os::unix::fs::MetadataExt::uid(&owner)),

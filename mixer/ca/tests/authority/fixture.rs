@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
 use mixer_ca::{
-    Authority, Config, Directory, Entry, Lifetimes, Root, Running, Selectors, Server, Tokens,
+    Authority, Config, Directory, Entry, LEAF_LIFE, Root, Running, Selectors, Server, Tokens,
 };
 use mixer_identity::{
     Bundles, Expected, Peer, SpiffeId, Svid, TrustBundle, TrustDomain, client_config,
@@ -67,8 +67,7 @@ impl Place {
     }
 
     pub(crate) fn authority(&self) -> Arc<Authority> {
-        let lifetimes = Lifetimes::default();
-        Arc::new(Authority::open(self.directory(), lifetimes, self.clock.clone()).unwrap())
+        Arc::new(Authority::open(self.directory(), LEAF_LIFE, self.clock.clone()).unwrap())
     }
 
     /// Serves on a socket, for whoever runs this test, and on a free port.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 
-use mixer_ca::{Attested, Authority, IssueError, Lifetimes, Root, State};
+use mixer_ca::{Attested, Authority, IssueError, LEAF_LIFE, Root, State};
 use mixer_identity::TrustBundle;
 use mixer_runtime::Clock;
 
@@ -121,8 +121,7 @@ async fn a_key_that_others_could_read_is_not_used() {
         .find(|path| path.extension().is_some_and(|end| end == "key"))
         .unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let lifetimes = Lifetimes::default();
-    let refused = Authority::open(place.directory(), lifetimes, place.clock.clone()).unwrap_err();
+    let refused = Authority::open(place.directory(), LEAF_LIFE, place.clock.clone()).unwrap_err();
     assert!(refused.to_string().contains("chmod 600"), "{refused}");
 }
 
@@ -169,7 +168,7 @@ async fn a_given_root_signs() {
     let directory = Authority::create(&path, &domain(), &root, clock.wall()).unwrap();
     let state = State::read(&directory).unwrap();
     assert_eq!((state.roots().len(), state.sequence()), (1, 1));
-    let authority = Authority::open(directory, Lifetimes::default(), clock.clone()).unwrap();
+    let authority = Authority::open(directory, LEAF_LIFE, clock.clone()).unwrap();
     let svid = authority.svid(&id("a"), &Attested::Operator).unwrap();
     let bundle = TrustBundle::from_pem(domain(), given.certificate.as_bytes()).unwrap();
     assert!(verifies(&svid, &bundle, clock.wall()));

@@ -7,9 +7,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use mixer_ca::{Config, Server, StartError, State};
+use mixer_ca::{Config, Rates, Server, StartError, State};
 use mixer_identity::{Bundles, Expected, TrustBundle, client_config_of_stranger};
-use mixer_proto::ca::v1::WatchBundleRequest;
+use mixer_proto::ca::v1::{SignRequest, WatchBundleRequest};
 use mixer_runtime::{Clock, Random};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -122,4 +122,28 @@ async fn who_watches_the_bundle_hears_of_a_new_root() {
     let second = stream.message().await.unwrap().unwrap();
     assert_eq!((second.roots.len(), second.sequence), (2, 2));
     assert_eq!(second.roots[0], first.roots[0], "what signs is first");
+}
+
+#[tokio::test]
+async fn an_address_that_asks_in_a_circle_waits() {
+    let place = Place::new(Clock::system());
+    let one = std::num::NonZeroU32::MIN;
+    let rates = Rates {
+        each: (one, one.saturating_add(2)),
+        all: (one, one.saturating_add(99)),
+    };
+    let running = place
+        .serve(Config {
+            rates,
+            ..place.network()
+        })
+        .await;
+    let mut client = signing(&running, None).await;
+    let mut codes = Vec::new();
+    for _ in 0..50 {
+        let refused = client.sign(SignRequest::default()).await.unwrap_err();
+        codes.push(refused.code());
+    }
+    assert_eq!(codes[..3], [tonic::Code::InvalidArgument; 3]);
+    assert!(codes.contains(&tonic::Code::ResourceExhausted), "{codes:?}");
 }

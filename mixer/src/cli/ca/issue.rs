@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mixer_ca::{Attested, Authority, Directory, Lifetimes};
+use mixer_ca::{Attested, Authority, Directory};
 use mixer_identity::{SpiffeId, pem};
 use mixer_runtime::Clock;
 use rustls_pki_types::PrivateKeyDer;
@@ -43,11 +43,7 @@ pub(super) fn run(args: Args) -> Result<(), Failed> {
     }
     let directory = Directory::open(&args.directory)?;
     super::own(&directory, &args.id)?;
-    let lifetimes = Lifetimes {
-        leaf: args.ttl,
-        ..Lifetimes::default()
-    };
-    let authority = Authority::open(directory, lifetimes, Clock::system())?;
+    let authority = Authority::open(directory, args.ttl, Clock::system())?;
     let svid = authority.svid(&args.id, &Attested::Operator)?;
     let PrivateKeyDer::Pkcs8(key) = svid.key() else {
         return Err(Failed::defect("the key is not PKCS#8"));

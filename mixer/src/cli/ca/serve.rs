@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mixer_ca::{Authority, Config, Directory, Entry, Lifetimes, Running, Selectors, Server};
+use mixer_ca::{Authority, Config, Directory, Entry, Running, Selectors, Server};
 use mixer_documents::{PolicySet, Sources, Watcher, Workload};
 use mixer_identity::{Bundles, SpiffeId, TrustBundle, TrustDomain};
 use mixer_runtime::{Clock, Random, Tasks};
@@ -69,12 +69,8 @@ pub(super) fn run(args: Args) -> Result<(), Failed> {
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let clock = Clock::system();
-    let lifetimes = Lifetimes {
-        leaf: args.leaf_ttl,
-        ..Lifetimes::default()
-    };
     let directory = Directory::open(&args.directory)?;
-    let authority = Arc::new(Authority::open(directory, lifetimes, clock.clone())?);
+    let authority = Arc::new(Authority::open(directory, args.leaf_ttl, clock.clone())?);
     let documents = match args.documents.as_slice() {
         [] => None,
         paths => Some(read(paths, authority.trust_domain())?),
