@@ -9,3 +9,4 @@ mod issued;
 mod mesh;
 mod openssl;
 mod peers;
+mod report;
