@@ -11,6 +11,8 @@ const SERVERS: &[&str] = &[
     "valkey",
     "netns",
     "openssl",
+    "spiffe",
+    "users",
 ];
 
 /// In any text. Each is split, so that this file may hold it.

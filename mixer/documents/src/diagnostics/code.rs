@@ -132,6 +132,9 @@ codes! {
     RetryCondition = "MX6403",
     RouteHeader = "MX6404",
     RoutePath = "MX6405",
+    // Workloads.
+    ForeignId = "MX6501",
+    ExecutablePath = "MX6502",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",
