@@ -16,6 +16,7 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use mixer_attributes::host;
 use mixer_client::At;
 use mixer_documents::{Protocol as Declared, Tls};
 use mixer_runtime::{DrainGuard, Instant};
@@ -158,6 +159,14 @@ impl Connection {
     /// Whether its caller would have to prove who it is, and did not: what the documents say may have changed since it came.
     pub(crate) fn is_too_plain(&self) -> bool {
         self.secured.get().is_none() && self.tls() == Tls::Strict
+    }
+
+    /// Whether its caller may be one who watches over the service, and speaks plaintext because it is none of the mesh.
+    pub(crate) fn may_probe(&self) -> bool {
+        let routing = self.worker.routing();
+        let own = routing.as_ref().and_then(|routing| routing.own.as_ref());
+        own.and_then(|own| own.probes.as_ref())
+            .is_some_and(|probes| host::is_within(&probes.from, self.peer.ip()))
     }
 
     /// Waits until it [is too plain](Self::is_too_plain).

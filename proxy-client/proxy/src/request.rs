@@ -110,12 +110,14 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     }
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
-    if connection.is_too_plain() {
+    let forwarding = routing.mesh.client_ip.as_ref();
+    let alone = asked_upgrade.is_none() && body.is_end_stream();
+    let own = routing.own.as_deref();
+    if connection.is_too_plain() && !(alone && is_probe(exchange, own, &parts, forwarding)) {
         worker.counters.plaintext_refused();
         connection.end(Ending::Gracefully);
         return Err(Reply::plaintext());
     }
-    let forwarding = routing.mesh.client_ip.as_ref();
     if at == At::Inbound && !forwarding.is_some_and(|rule| rule.trusts(connection.peer.ip())) {
         let header = forwarding.map(|rule| &*rule.header);
         headers::strip_forwarded(&mut parts.headers, header);
@@ -187,7 +189,6 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         client_ip,
         time,
     };
-    let alone = asked_upgrade.is_none() && body.is_end_stream();
     let answer = match alone && is_probe(exchange, declared, &parts, forwarding) {
         true => {
             worker.counters.probed();

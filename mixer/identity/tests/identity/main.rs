@@ -6,5 +6,6 @@ mod bundles;
 mod certificates;
 mod files;
 mod handshakes;
+mod hostile;
 mod ids;
 mod issuer;

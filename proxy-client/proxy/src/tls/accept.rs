@@ -1,6 +1,7 @@
 //! The beginning of a caller's connection: plaintext, the proxy's TLS, or the application's.
 //!
-//! What the service says (`tls`) comes first. Under `strict` nothing is read but a ClientHello. Under `permissive` a ClientHello is
+//! What the service says (`tls`) comes first. Under `strict` nothing is read but a ClientHello, and the requests of those who watch
+//! over the service. Under `permissive` a ClientHello is
 //! the proxy's, unless the service's bytes are opaque and the caller does not offer the proxy's protocol. Under `disable` TLS is
 //! bytes like any others.
 
@@ -33,14 +34,17 @@ pub(crate) async fn begin(connection: &Rc<Connection>, mut io: Prefixed, said: S
     let own = worker.shared.own.as_ref();
     match (connection.tls(), own) {
         (Tls::Disable, _) | (Tls::Permissive, None) => plainly(connection, io, said).await,
-        (Tls::Strict, None) => Begun::Refused(Flag::NoIdentity),
-        (Tls::Strict, Some(own)) => match first(connection, &mut io).await {
-            Some(Spoken::Tls) => secured(connection, own, io, said).await,
-            Some(_) => {
+        (Tls::Strict, own) => match (first(connection, &mut io).await, own) {
+            (Some(Spoken::Tls), Some(own)) => secured(connection, own, io, said).await,
+            (Some(Spoken::Tls), None) => Begun::Refused(Flag::NoIdentity),
+            (Some(spoken @ (Spoken::Http1 | Spoken::Http2)), _) if connection.may_probe() => {
+                Begun::Speaks(io, spoken)
+            }
+            (Some(_), _) => {
                 worker.counters.plaintext_refused();
                 Begun::Refused(Flag::Plaintext)
             }
-            None => Begun::Nothing,
+            (None, _) => Begun::Nothing,
         },
         (Tls::Permissive, Some(own)) if said == Said::Opaque => {
             let limits = &worker.shared.config.limits;

@@ -56,6 +56,34 @@ async fn a_connection_in_plaintext_ends_when_the_service_becomes_strict() {
 }
 
 #[tokio::test]
+async fn a_strict_service_takes_its_probes_in_plaintext_and_nothing_else() {
+    for (from, probe, other) in [
+        ("127.0.0.0/8", Some(200), Some(403)),
+        ("10.0.0.0/8", None, None),
+    ] {
+        let app = App::start().await;
+        let service = json!({"probes": {"paths": ["/healthz"], "from": [from]}});
+        let pair = Pair::start(
+            app.address,
+            Setup {
+                service,
+                ..Setup::default()
+            },
+        )
+        .await;
+        let to = pair.far.inbound().unwrap();
+        for (path, expected) in [("/healthz", probe), ("/", other), ("/healthz?x", other)] {
+            let response = send(to, get(path, "")).await;
+            let code = (!response.is_empty()).then(|| status(&response));
+            assert_eq!(code, expected, "{from} {path}");
+        }
+        assert_eq!(send(to, "\0\x01").await, "");
+        assert!(pair.far_mixer.checks().is_empty());
+        assert_eq!(app.seen().len(), usize::from(probe.is_some()));
+    }
+}
+
+#[tokio::test]
 async fn opaque_connections_in_plaintext_end_when_the_service_becomes_strict() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let app = listener.local_addr().unwrap();
