@@ -15,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 use crate::{Diagnostics, FileId, PolicySet, Sources, load};
 
 /// The order of keys, by the key that says what a document is.
-const ORDER: [&[&str]; 6] = [
+const ORDER: [&[&str]; 7] = [
     &[
         "policy",
         "for",
@@ -46,6 +46,17 @@ const ORDER: [&[&str]; 6] = [
         "external",
     ],
     &["route", "for", "rules", "tests"],
+    &[
+        "jwt",
+        "for",
+        "issuer",
+        "audiences",
+        "jwks",
+        "from",
+        "missing",
+        "invalid",
+        "token",
+    ],
     &["telemetry", "for", "standard", "metrics", "logs", "traces"],
     &["apiVersion", "kind", "metadata", "spec"],
 ];
@@ -106,13 +117,14 @@ pub fn format(sources: Sources) -> Result<Formatted, Diagnostics> {
     })
 }
 
-/// Whether the documents mean what they did: the same revision, services, routes, adapters and tests, and every comment is there.
+/// Whether the documents mean what they did: the same revision, services, routes, issuers, adapters and tests, and every comment is there.
 fn is_same(before: &PolicySet, now: &Sources) -> bool {
     let Ok(after) = load(now.clone()) else {
         return false;
     };
     let meaning = |set: &PolicySet| {
         let services: Vec<String> = set.services.iter().map(|one| one.canonical()).collect();
+        let issuers: Vec<String> = set.jwts.iter().map(|one| one.canonical()).collect();
         let adapters = set.adapters.iter();
         let adapters: Vec<String> = adapters
             .map(|one| format!("{} {} {}", one.name, one.kind, one.config))
@@ -140,7 +152,7 @@ fn is_same(before: &PolicySet, now: &Sources) -> bool {
                 format!("{} {tests:?}", route.canonical())
             })
             .collect();
-        (set.revision(), services, routes, adapters, tests)
+        (set.revision(), services, routes, issuers, adapters, tests)
     };
     let all = |sources: &Sources| -> Vec<Vec<String>> {
         let texts = sources.files.iter().map(|(_, _, text)| comments(text));

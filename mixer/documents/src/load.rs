@@ -5,6 +5,7 @@ mod attributes;
 mod constant;
 mod document;
 mod given;
+mod jwt;
 mod mesh;
 mod policy;
 mod quota;
@@ -117,6 +118,7 @@ pub fn load_checking(
     {
         policy.tests = tests;
     }
+    let jwts = jwt::read(of(DocumentKind::Jwt), &mut context);
     let telemetry = telemetry::read(of(DocumentKind::Telemetry), &mut context);
     service::warn_unasked(&services, &policies, &mut context.problems);
 
@@ -153,6 +155,7 @@ pub fn load_checking(
         policies,
         adapters,
         services,
+        jwts,
         routes: routes.into_iter().map(Arc::new).collect(),
         route_index: Index::new(&facts),
         telemetry,
@@ -166,7 +169,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 37] = [
+pub(crate) const SHAPES: [(&str, Shape); 40] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -197,6 +200,9 @@ pub(crate) const SHAPES: [(&str, Shape); 37] = [
     ("rewrite", route::REWRITE),
     ("redirect", route::REDIRECT),
     ("route_test", route::TEST),
+    ("jwt", jwt::SHAPE),
+    ("jwks", jwt::JWKS),
+    ("token_place", jwt::FROM),
     ("telemetry", telemetry::SHAPE),
     ("metric", telemetry::METRIC),
     ("logs", telemetry::LOGS),

@@ -129,6 +129,11 @@ codes! {
     RetryCondition = "MX6403",
     RouteHeader = "MX6404",
     RoutePath = "MX6405",
+    // Tokens.
+    KeysAddress = "MX6501",
+    KeysDropped = "MX6502",
+    KeysFile = "MX6503",
+    KeysInPlaintext = "MX6504",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",
@@ -151,6 +156,7 @@ codes! {
     AbsentDiffers = "MX9202",
     ForUnknown = "MX9301",
     RuleOfTcp = "MX9302",
+    AnyIssuer = "MX9303",
     LabelUnbounded = "MX9401",
     CacheDefeated = "MX9402",
     RetryTwice = "MX9501",

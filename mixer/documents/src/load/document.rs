@@ -18,9 +18,10 @@ pub(super) enum DocumentKind {
     Route,
     Telemetry,
     Attributes,
+    Jwt,
 }
 
-const KINDS: [DocumentKind; 7] = [
+const KINDS: [DocumentKind; 8] = [
     DocumentKind::Policy,
     DocumentKind::Adapter,
     DocumentKind::Mesh,
@@ -28,8 +29,9 @@ const KINDS: [DocumentKind; 7] = [
     DocumentKind::Route,
     DocumentKind::Telemetry,
     DocumentKind::Attributes,
+    DocumentKind::Jwt,
 ];
-const LATER: [&str; 2] = ["jwt", "workload"];
+const LATER: [&str; 1] = ["workload"];
 const API_VERSION: &str = "mixer.dev/v1";
 
 /// A document whose kind is known.
@@ -62,6 +64,7 @@ impl DocumentKind {
             Self::Route => "route",
             Self::Telemetry => "telemetry",
             Self::Attributes => "attributes",
+            Self::Jwt => "jwt",
         }
     }
 

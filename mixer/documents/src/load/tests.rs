@@ -3,6 +3,7 @@
 mod accepted;
 mod refused;
 mod revisions;
+mod tokens;
 
 use crate::{Diagnostics, PolicySet, Sources, load};
 
