@@ -125,6 +125,7 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "quotas": scope.quotas,
             "fail": if scope.fail_open { "open" } else { "closed" },
             "reads_path": scope.reads_path,
+            "reads_claims": scope.reads_claims,
             "records": scope.records,
             "trace_sample": scope.trace_sample,
             "standard_metrics": scope.standard_metrics,

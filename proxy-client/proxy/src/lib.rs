@@ -32,6 +32,7 @@ mod routing;
 mod shared;
 mod start;
 mod target;
+mod token;
 mod trace;
 mod upgrade;
 mod upstream;

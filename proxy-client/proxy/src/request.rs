@@ -28,6 +28,7 @@ use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
+use crate::token::{self, Refused};
 use crate::vet::vet;
 use crate::{outside, rate_limit, trace, upgrade};
 
@@ -107,6 +108,18 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         let header = forwarding.map(|rule| &*rule.header);
         headers::strip_forwarded(&mut parts.headers, header);
     }
+    let token = match at {
+        At::Inbound => match token::judge(shared, &parts) {
+            Err(Refused::UnknownKey(issuer)) => {
+                Box::pin(token::look_again(shared, &parts, issuer)).await
+            }
+            judged => judged,
+        },
+        At::Outbound => Ok(None),
+    };
+    if let Ok(Some(passed)) = &token {
+        passed.strip(&mut parts);
+    }
     let resolved = resolve(exchange, &routing, authority.zip(host.as_deref())).await;
     let destination = exchange.destination.clone();
     let service = destination.name(&shared.config);
@@ -146,6 +159,12 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
                 trace,
                 answer: None,
                 response_headers: HeaderMap::new(),
+                token: token
+                    .iter()
+                    .flatten()
+                    .map(|passed| passed.verified.clone())
+                    .next(),
+                claims: scope.reads_claims,
             }));
         }
     }
@@ -160,6 +179,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         return Err(Reply::malformed(why.to_string()));
     }
 
+    let token = token.map_err(|refused| refused.reply(service))?;
     let head = Head {
         method: parts.method.as_str(),
         raw_path: parts.uri.path(),
@@ -170,6 +190,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         cookies: CookieView(&parts.headers),
         client_ip,
         time,
+        token: token.as_ref().map(|passed| &*passed.verified),
     };
     let answer = match answer(exchange, scope.as_deref(), &head) {
         Ok(answer) => answer,

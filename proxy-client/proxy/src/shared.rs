@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mixer_client::Client;
 use mixer_runtime::{Clock, Drain, Random};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use crate::exchange::workload_of;
 use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
+use crate::token::{Refreshing, Tokens};
 use crate::upstream::Resolver;
 
 /// One proxy's shared state.
@@ -27,6 +28,11 @@ pub(crate) struct Shared {
     pub(crate) client: Option<Client>,
     /// Services and mesh; empty before the first state.
     pub(crate) routing: ArcSwapOption<Routing>,
+    /// The issuers of tokens for the own service, with their keys.
+    pub(crate) tokens: ArcSwap<Tokens>,
+    /// Told when they changed.
+    pub(crate) tokens_changed: watch::Sender<()>,
+    pub(crate) refreshing: Refreshing,
     /// Whether there is a routing.
     pub(crate) routed: watch::Sender<bool>,
     /// Why the newest documents could not be used, if they could not.
@@ -64,6 +70,9 @@ impl Shared {
             random,
             client,
             routing: ArcSwapOption::empty(),
+            tokens: ArcSwap::default(),
+            tokens_changed: watch::Sender::new(()),
+            refreshing: Refreshing::default(),
             routed: watch::Sender::new(false),
             routing_problem: ArcSwapOption::empty(),
             counters: (0..workers).map(|_| Arc::default()).collect(),

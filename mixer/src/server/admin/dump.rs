@@ -39,6 +39,7 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
             "mesh": parsed(set.mesh.canonical()),
             "routes": set.routes.iter().map(|route| parsed(route.canonical())).collect::<Vec<_>>(),
             "services": set.services.iter().map(|service| parsed(service.canonical())).collect::<Vec<_>>(),
+            "issuers": set.jwts.iter().map(|jwt| issuer(parsed(jwt.canonical()))).collect::<Vec<_>>(),
             "policies": set.policies.iter().map(|held| policy(held, set)).collect::<Vec<_>>(),
             "telemetry": set.telemetry.iter().map(|held| telemetry(held, set)).collect::<Vec<_>>(),
             "attributes": set.vocabulary.iter().filter(|attribute| attribute.id.is_custom()).map(|attribute| json!({
@@ -66,6 +67,16 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
     })
 }
 
+/// The document of an issuer; the query of its address may hold a token.
+fn issuer(mut jwt: Value) -> Value {
+    if let Some(Value::String(url)) = jwt.pointer_mut("/jwks/url")
+        && let Some((address, _)) = url.split_once('?')
+    {
+        *url = format!("{address}?{REDACTED}");
+    }
+    jwt
+}
+
 fn scope(scope: &Scope) -> Value {
     json!({
         "revision": &*scope.revision,
@@ -73,6 +84,7 @@ fn scope(scope: &Scope) -> Value {
         "quotas": scope.quotas,
         "fail": fail(scope.fail),
         "reads_path": scope.reads_path,
+        "reads_claims": scope.reads_claims,
         "records": scope.records,
         "trace_sample": scope.trace_sample,
         "standard_metrics": scope.standard_metrics,
