@@ -10,8 +10,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How many counters there may be at once; about 100 to 150 bytes each. Default 1,000,000.
-    #[schemars(range(min = 1))]
+    /// How many counters there may be at once; about 80 to 110 bytes each. Default 1,000,000.
+    #[schemars(range(min = 1, max = 500_000_000))]
     pub max_keys: usize,
     /// What a new key gets when `max_keys` is reached and no idle key can go: `share` (default): one counter per quota,
     /// shared by all new keys; `deny`: a refusal. Never an unlimited pass.

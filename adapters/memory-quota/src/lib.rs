@@ -39,6 +39,9 @@ pub struct MemoryQuota;
 /// minute after its spending is forgotten.
 const SWEEP: (Duration, usize) = (Duration::from_secs(2), 16);
 
+/// A shard finds the bytes of its keys by a number of 32 bits.
+const MOST_KEYS: usize = 500_000_000;
+
 impl Adapter for MemoryQuota {
     const NAME: &'static str = "memory-quota";
     type Config = Config;
@@ -47,6 +50,9 @@ impl Adapter for MemoryQuota {
         inputs.allow_only(&[])?;
         if config.max_keys == 0 {
             return Err(Invalid::one("max_keys", "must be at least 1"));
+        }
+        if config.max_keys > MOST_KEYS {
+            return Err(Invalid::one("max_keys", "must be at most 500000000"));
         }
         let place = config.snapshot.map(|snapshot| place(snapshot, env));
         let place = place.transpose()?;

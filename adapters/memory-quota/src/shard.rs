@@ -1,14 +1,17 @@
 //! A part of the counters, under one lock.
 //!
 //! Keys are compared in full, never by hash alone; a key of more than [`LONG`] bytes is held as its SHA-256 digest, since
-//! keys come from requests and a million of them must not be a million times what a header may hold. An entry is 40 bytes in
-//! the table and its key one small allocation.
+//! keys come from requests and a million of them must not be a million times what a header may hold. An entry is 32 bytes in
+//! the table; the keys stand elsewhere (`keys.rs`).
+
+mod keys;
 
 use hashbrown::HashTable;
 use mixer_adapter::CounterKey;
 use mixer_runtime::Instant;
 use sha2::{Digest, Sha256};
 
+use self::keys::{At, Keys};
 use crate::counter::Counter;
 
 /// Bytes from which on a key is held as its digest.
@@ -25,26 +28,29 @@ pub(crate) struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     entries: HashTable<Entry>,
+    keys: Keys,
     /// When idle keys were last looked for because there was no room.
     searched: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    key: Box<[u8]>,
+    key: At,
     counter: Counter,
 }
 
+const _: () = assert!(size_of::<Entry>() == 32, "every slot of the table has one");
+
 impl Shard {
     pub(crate) fn find(&self, hash: u64, key: &Key) -> Option<&Counter> {
-        self.entries
-            .find(hash, |entry| *entry.key == *key.encoded())
-            .map(|entry| &entry.counter)
+        let is_it = |entry: &Entry| self.keys.get(entry.key) == key.encoded();
+        self.entries.find(hash, is_it).map(|entry| &entry.counter)
     }
 
     pub(crate) fn find_mut(&mut self, hash: u64, key: &Key) -> Option<&mut Counter> {
+        let is_it = |entry: &Entry| self.keys.get(entry.key) == key.encoded();
         self.entries
-            .find_mut(hash, |entry| *entry.key == *key.encoded())
+            .find_mut(hash, is_it)
             .map(|entry| &mut entry.counter)
     }
 
@@ -62,11 +68,12 @@ impl Shard {
             gone = self.remove_idle(is_idle);
         }
         let entry = Entry {
-            key: key.encoded().into(),
+            key: self.keys.push(key.encoded()),
             counter,
         };
+        let keys = &self.keys;
         self.entries
-            .insert_unique(hash, entry, |entry| rehash(&entry.key));
+            .insert_unique(hash, entry, |entry| rehash(keys.get(entry.key)));
         gone
     }
 
@@ -74,22 +81,24 @@ impl Shard {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Counter)> {
         self.entries
             .iter()
-            .map(|entry| (&*entry.key, &entry.counter))
+            .map(|entry| (self.keys.get(entry.key), &entry.counter))
     }
 
     /// Removes the counter of a key; whether there was one.
     pub(crate) fn remove(&mut self, hash: u64, key: &Key) -> bool {
-        let found = self
-            .entries
-            .find_entry(hash, |entry| *entry.key == *key.encoded());
-        found.map(|entry| entry.remove()).is_ok()
+        let is_it = |entry: &Entry| self.keys.get(entry.key) == key.encoded();
+        let Ok(found) = self.entries.find_entry(hash, is_it) else {
+            return false;
+        };
+        let (entry, _) = found.remove();
+        self.keys.went(entry.key);
+        self.compact_if_worn();
+        true
     }
 
     /// Removes the counters whose encoded keys are meant; how many went.
     pub(crate) fn remove_all(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|entry| !is_meant(&entry.key));
-        before - self.entries.len()
+        self.retain(|key, _| !is_meant(key))
     }
 
     /// Looks for idle keys because there is no room, unless that was done within the last second; how many went.
@@ -114,17 +123,37 @@ impl Shard {
     ) -> usize {
         let gone = self.remove_idle(is_idle);
         if self.entries.len() < self.entries.capacity() / 4 {
+            let keys = &self.keys;
             self.entries
-                .shrink_to(self.entries.len() * 2, |entry| rehash(&entry.key));
+                .shrink_to(self.entries.len() * 2, |entry| rehash(keys.get(entry.key)));
         }
         gone
     }
 
     fn remove_idle(&mut self, is_idle: impl Fn(u32, &Counter) -> bool) -> usize {
+        self.retain(|key, counter| !is_idle(family_of(key), counter))
+    }
+
+    /// Removes what is not to stay; how many went.
+    fn retain(&mut self, stays: impl Fn(&[u8], &Counter) -> bool) -> usize {
         let before = self.entries.len();
-        self.entries
-            .retain(|entry| !is_idle(family_of(&entry.key), &entry.counter));
+        let keys = &mut self.keys;
+        self.entries.retain(|entry| {
+            let stays = stays(keys.get(entry.key), &entry.counter);
+            if !stays {
+                keys.went(entry.key);
+            }
+            stays
+        });
+        self.compact_if_worn();
         before - self.entries.len()
+    }
+
+    fn compact_if_worn(&mut self) {
+        if self.keys.is_worn() {
+            let needed = self.entries.iter_mut().map(|entry| &mut entry.key);
+            self.keys.compact(needed);
+        }
     }
 
     #[cfg(test)]
@@ -134,9 +163,7 @@ impl Shard {
 
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        // What malloc gives for a key: at least 24 usable bytes and 8 of its own, in steps of 16.
-        let key = |entry: &Entry| (entry.key.len() + 8).max(32).next_multiple_of(16);
-        self.entries.allocation_size() + self.entries.iter().map(key).sum::<usize>()
+        self.entries.allocation_size() + self.keys.allocation_size()
     }
 }
 
@@ -239,3 +266,6 @@ pub(crate) fn family_of(encoded: &[u8]) -> u32 {
         .expect("an encoded key begins with its family");
     u32::from_le_bytes(*number)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod rule;
 mod service;
 mod telemetry;
 mod testcase;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub fn load_checking(
         incomplete,
     };
     let services = service::read(of(DocumentKind::Service), &mut context);
+    tls::need_identities(&services, &mesh, &mut context.problems);
     let (mut routes, route_tests) = route::read(of(DocumentKind::Route), &services, &mut context);
     let route_tests = route::read_tests(&route_tests, &routes, &vocabulary, &defined, &mut context);
     for (route, tests) in routes.iter_mut().zip(route_tests) {
@@ -182,6 +184,7 @@ pub(crate) const SHAPES: [(&str, Shape); 40] = [
     ("client_ip", mesh::CLIENT_IP),
     ("denials", mesh::DENIALS),
     ("fail", mesh::FAIL),
+    ("clients", tls::CLIENTS),
     ("service", service::SHAPE),
     ("subset", service::SUBSET),
     ("paths", service::PATHS),
@@ -189,6 +192,8 @@ pub(crate) const SHAPES: [(&str, Shape); 40] = [
     ("circuit", service::CIRCUIT),
     ("outlier", service::OUTLIER),
     ("health", service::HEALTH),
+    ("originate", tls::ORIGINATE),
+    ("roots", tls::ROOTS),
     ("route", route::SHAPE),
     ("route_rule", route::RULE),
     ("retry", route::RETRY),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::scalar::span_text;
+use crate::{Clients, Tls};
 
 /// The `mesh` document; every key has a default, so none is needed.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,10 @@ pub struct Mesh {
     pub fail: MeshFail,
     /// Ports whose traffic is carried unread.
     pub opaque_ports: Vec<u16>,
+    /// What services say that do not say themselves whether they take plaintext.
+    pub tls: Tls,
+    /// Who may ask Mixer.
+    pub clients: Clients,
 }
 
 /// The header that names the client behind trusted proxies.
@@ -68,6 +73,8 @@ impl Default for Mesh {
                 cold_wait: true,
             },
             opaque_ports: Vec::new(),
+            tls: Tls::Permissive,
+            clients: Clients::default(),
         }
     }
 }
@@ -99,6 +106,7 @@ impl Mesh {
             "denials": { "show": self.denials.word() },
             "fail": { "stale": span_text(self.fail.stale), "cold": "wait" },
             "opaque_ports": self.opaque_ports,
+            "tls": self.tls.word(),
         });
         if let Some(client) = &self.client_ip {
             let trusted: Vec<String> = client
@@ -107,6 +115,9 @@ impl Mesh {
                 .map(|(address, length)| format!("{address}/{length}"))
                 .collect();
             body["client_ip"] = serde_json::json!({ "header": client.header, "trusted": trusted });
+        }
+        if self.clients != Clients::default() {
+            body["clients"] = self.clients.canonical();
         }
         serde_json::json!({ "mesh": body }).to_string()
     }

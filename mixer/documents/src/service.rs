@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::scalar::span_text;
-use crate::{Balance, Circuit, Health, Outlier, Probe, Span};
+use crate::{Balance, Circuit, Health, Mesh, Originate, Outlier, Probe, Span, Tls};
 
 /// A checked `service`.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,12 @@ pub struct Service {
     pub health: Option<Health>,
     /// Outside the mesh.
     pub external: bool,
+    /// The SPIFFE id of its proxies, which its callers' proxies verify.
+    pub identity: Option<String>,
+    /// Whether its proxies take plaintext; `None`: as the mesh says.
+    pub tls: Option<Tls>,
+    /// How TLS is spoken to it, outside the mesh, for applications that do not.
+    pub originate: Option<Originate>,
     /// Its name in the file.
     pub span: Span,
 }
@@ -100,6 +106,11 @@ impl Service {
         self.subsets.iter().find(|subset| &*subset.name == name)
     }
 
+    /// Whether its proxies take plaintext.
+    pub fn tls(&self, mesh: &Mesh) -> Tls {
+        self.tls.unwrap_or(mesh.tls)
+    }
+
     /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value (but for the span).
     pub fn canonical(&self) -> String {
         let mut document = json!({ "service": &*self.name });
@@ -154,6 +165,15 @@ impl Service {
         }
         if self.external {
             document["external"] = true.into();
+        }
+        if let Some(identity) = &self.identity {
+            document["identity"] = identity.as_str().into();
+        }
+        if let Some(tls) = self.tls {
+            document["tls"] = tls.word().into();
+        }
+        if let Some(originate) = &self.originate {
+            document["originate"] = originate.canonical();
         }
         document.to_string()
     }

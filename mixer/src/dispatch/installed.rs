@@ -168,16 +168,16 @@ impl Installed {
         Ok(answer)
     }
 
-    /// Takes from counters; as many grants as asks.
+    /// Takes from counters, waiting at most `until` then; as many grants as asks.
     pub(crate) async fn allocate(
         &self,
         asks: &[Ask<'_>],
         dedup_id: &str,
-        within: Duration,
+        until: Instant,
     ) -> Result<Vec<Grant>, NotAsked> {
         let begun = self.env.clock.now();
         let call = self.handler.allocate(asks, dedup_id);
-        let grants = self.guarded(begun, within, call).await?;
+        let grants = self.guarded(begun, until.since(begun), call).await?;
         let took = self.env.clock.now().since(begun);
         self.counters.allocations.observe(took);
         if grants.len() != asks.len() {

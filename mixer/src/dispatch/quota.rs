@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mixer_attributes::AttributeBag;
 use mixer_documents::{Mode, QuotaOnError};
+use smallvec::SmallVec;
 
 pub(crate) use self::counters::CountersOf;
 pub use self::reserve::RESERVED_FOR;
@@ -170,7 +171,7 @@ impl Dispatcher {
                 .find(|rate| *rate.quota == *charge.quota && rate.key == charge.key);
             self.want(charge, rate.map(|rate| rate.per_second))
         });
-        let wants: Vec<Want<'_>> = wants.collect();
+        let wants: SmallVec<[Want<'_>; 2]> = wants.collect();
         self.spending(client, dedup_id, left).spend(&wants).await
     }
 
@@ -255,13 +256,13 @@ impl Dispatcher {
     }
 
     fn spending<'a>(&'a self, client: &'a str, dedup_id: &'a str, left: Duration) -> Spending<'a> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let begun = Moment::now(&self.clock);
         Spending {
             dispatcher: self,
             client,
             dedup_id,
-            begun: Moment { now, wall },
-            until: now + ask::patience(left),
+            until: begun.now + ask::patience(left),
+            begun,
         }
     }
 }

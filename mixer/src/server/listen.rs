@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_service_server::RateLimitQuotaServiceServer;
@@ -13,11 +12,12 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::R
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mixer_proto::v1::mixer_server::MixerServer;
 use mixer_runtime::{Clock, Drain, DrainGuard, Tasks};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tower::Service as _;
 
 use super::mixer::Service;
 
@@ -35,8 +35,6 @@ const WINDOW: u32 = 4 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Bytes of one frame.
 const FRAME: u32 = 64 << 10;
-/// Silence after which a peer is asked whether it is there, and how long it has to say so.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 /// The rest after an accept that failed, above all for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
@@ -101,23 +99,19 @@ struct Services {
     rate_limit_quota: RateLimitQuotaServiceServer<Service>,
 }
 
-impl tower::Service<Request<Incoming>> for Services {
+impl hyper::service::Service<Request<Incoming>> for Services {
     type Response = <MixerServer<Service> as tower::Service<Request<Incoming>>>::Response;
     type Error = std::convert::Infallible;
     type Future = <MixerServer<Service> as tower::Service<Request<Incoming>>>::Future;
 
-    /// All are ready at any time.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    /// All are ready at any time, so that nothing but the one that is called is cloned.
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         if request.uri().path().starts_with(RATE_LIMIT) {
-            self.rate_limit.call(request)
+            self.rate_limit.clone().call(request)
         } else if request.uri().path().starts_with(RATE_LIMIT_QUOTA) {
-            self.rate_limit_quota.call(request)
+            self.rate_limit_quota.clone().call(request)
         } else {
-            self.mixer.call(request)
+            self.mixer.clone().call(request)
         }
     }
 }
@@ -127,16 +121,21 @@ async fn connection(stream: TcpStream, grpc: Services, drain: DrainGuard, _place
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
+    // The kernel finds out about peers that are gone, in 70 seconds: HTTP/2's own pings take a lock and the time for every frame.
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(4);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+        tracing::debug!("cannot set TCP keepalive: {error}");
+    }
     let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+    http.max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADERS)
         .max_frame_size(FRAME)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .keep_alive_interval(KEEPALIVE.0)
-        .keep_alive_timeout(KEEPALIVE.1);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(grpc));
+        .initial_connection_window_size(WINDOW);
+    let served = http.serve_connection(TokioIo::new(stream), grpc);
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,

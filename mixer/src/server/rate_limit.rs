@@ -11,6 +11,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use mixer_documents::{Applicable, At, PolicySet};
+use smallvec::{SmallVec, smallvec};
 use tonic::{Request, Response, Status};
 
 use self::answer::Answer;
@@ -56,9 +57,9 @@ impl Service {
         // What applies is said by the domain alone.
         let applicable = set.applicable(At::RateLimit, &asked.domain_bag());
         let judge = |descriptor| judge(&current, &applicable, &asked, descriptor, left);
-        let limited = match &asked.descriptors[..] {
-            [only] => vec![judge(only).await],
-            several => together(several.iter().map(judge)).await,
+        let limited: SmallVec<[Limited; 1]> = match &asked.descriptors[..] {
+            [only] => smallvec![judge(only).await],
+            several => together(several.iter().map(judge)).await.into(),
         };
         let mut answer = Answer::default();
         for limited in &limited {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mixer_adapter::{Ask, Grant, Outcome, Over};
 use mixer_runtime::{Clock, Instant};
+use smallvec::SmallVec;
 
 use super::{Bounds, Store, idle, shard_of};
 use crate::config::Full;
@@ -17,9 +18,12 @@ use crate::shard::{Key, Shard};
 /// When a key that found no room may ask again.
 const NO_ROOM: Duration = Duration::from_secs(1);
 
+/// Something for each ask of a request, which seldom has more than two.
+type Each<T> = SmallVec<[T; 2]>;
+
 /// Takes all or nothing; what is given back is given back in any case.
 pub(super) fn take(store: &Store, asks: &[Ask<'_>], bounds: Bounds, clock: &Clock) -> Vec<Grant> {
-    let mut asked: Vec<Asked> = asks.iter().map(|ask| Asked::new(store, ask)).collect();
+    let mut asked: Each<Asked> = asks.iter().map(|ask| Asked::new(store, ask)).collect();
     let mut held = Held::lock(store, &asked, clock);
     for ask in &mut asked {
         ask.home = held.settle(ask, bounds);
@@ -28,7 +32,7 @@ pub(super) fn take(store: &Store, asks: &[Ask<'_>], bounds: Bounds, clock: &Cloc
     for ask in asked.iter().filter(|ask| ask.cost < 0) {
         held.give_back(ask);
     }
-    let refusals: Vec<_> = (0..asked.len())
+    let refusals: Each<_> = (0..asked.len())
         .map(|at| held.refusal(&asked, at))
         .collect();
     let grants = if refusals.iter().any(Option::is_some) {
@@ -41,7 +45,7 @@ pub(super) fn take(store: &Store, asks: &[Ask<'_>], bounds: Bounds, clock: &Cloc
         for ask in &mut asked {
             held.spend(ask, ask.needs());
         }
-        let extras: Vec<u64> = asked.iter_mut().map(|ask| held.spend_extra(ask)).collect();
+        let extras: Each<u64> = asked.iter_mut().map(|ask| held.spend_extra(ask)).collect();
         let granted = asked.iter().zip(extras);
         granted
             .map(|(ask, extra)| held.granted(ask, extra))
@@ -85,7 +89,7 @@ enum Home {
 struct Held<'a> {
     store: &'a Store,
     /// By number.
-    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
+    shards: Each<(usize, MutexGuard<'a, Shard>)>,
     overflow: Option<MutexGuard<'a, HashMap<u32, Counter>>>,
     now: Instant,
 }
@@ -129,7 +133,7 @@ impl Asked {
 impl<'a> Held<'a> {
     /// Locks the shards of a request.
     fn lock(store: &'a Store, asked: &[Asked], clock: &Clock) -> Self {
-        let mut numbers: Vec<usize> = asked.iter().map(Asked::shard).collect();
+        let mut numbers: Each<usize> = asked.iter().map(Asked::shard).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let lock = |number: usize| {
@@ -253,8 +257,8 @@ impl<'a> Held<'a> {
     fn count_refused(
         &mut self,
         asked: &mut [Asked],
-        refusals: Vec<Option<Refusal>>,
-    ) -> Vec<Option<Refusal>> {
+        refusals: Each<Option<Refusal>>,
+    ) -> Each<Option<Refusal>> {
         let counts = |ask: &Asked| ask.over == Over::Count && ask.home != Home::Nowhere;
         for ask in asked.iter_mut().filter(|ask| counts(ask)) {
             let tokens = ask.needs().min(self.countable(ask));

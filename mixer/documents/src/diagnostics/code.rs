@@ -110,6 +110,8 @@ codes! {
     Host = "MX6002",
     HostTaken = "MX6003",
     Endpoint = "MX6004",
+    SpiffeId = "MX6005",
+    IdentityMissing = "MX6006",
     SecondMesh = "MX6101",
     TrustDomain = "MX6102",
     HeaderName = "MX6103",

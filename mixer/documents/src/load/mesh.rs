@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::document::Document;
+use super::tls;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
-use crate::scalar::{integer, list, name, scalar, span, word};
+use crate::scalar::{integer, list, scalar, span, word};
 use crate::yaml::Node;
 use crate::{ClientIp, Code, Denials, Mesh, Sources};
 
@@ -21,8 +22,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "denials",
         "fail",
         "opaque_ports",
+        "clients",
     ],
-    later: &["clients"],
+    later: &[],
 };
 
 /// `denials`.
@@ -77,7 +79,7 @@ pub(super) fn read<'d, 'n: 'd>(
     }
     if let Some(domain) = fields
         .get("trust_domain")
-        .and_then(|node| trust_domain(node, problems))
+        .and_then(|node| tls::trust_domain(node, problems))
     {
         mesh.trust_domain = domain;
     }
@@ -85,17 +87,11 @@ pub(super) fn read<'d, 'n: 'd>(
         let domains = list(node, "`federated`", problems).unwrap_or_default();
         mesh.federated = domains
             .iter()
-            .filter_map(|node| trust_domain(node, problems))
+            .filter_map(|node| tls::trust_domain(node, problems))
             .collect();
     }
     if let Some(node) = fields.get("tls") {
-        word(
-            node,
-            "`tls`",
-            &[("permissive", ())],
-            &["strict", "disable"],
-            problems,
-        );
+        mesh.tls = tls::tls(node, problems).unwrap_or(mesh.tls);
     }
     mesh.client_ip = fields
         .get("client_ip")
@@ -128,25 +124,10 @@ pub(super) fn read<'d, 'n: 'd>(
             .filter_map(|node| port(node, problems))
             .collect();
     }
-    mesh
-}
-
-/// SPIFFE-ID section 2.1: lower-case letters, digits, dots, dashes and underscores, at most 255.
-fn trust_domain(node: &Node, problems: &mut Problems) -> Option<String> {
-    let text = name(node, "a trust domain", problems)?;
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    if text.len() > 255 || !text.bytes().all(allowed) {
-        problems.error(
-            Code::TrustDomain,
-            node.span,
-            format!(
-                "a trust domain has lower-case letters, digits, `.`, `-` and `_`, not `{text}`"
-            ),
-        );
-        return None;
+    if let Some(node) = fields.get("clients") {
+        mesh.clients = tls::clients(node, problems);
     }
-    Some(text.to_owned())
+    mesh
 }
 
 fn client_ip(node: &Node, problems: &mut Problems) -> Option<ClientIp> {

@@ -7,6 +7,7 @@ use mixer_attributes::{AttributeBag, Value as Attribute, host, vocabulary};
 mod endpoints;
 
 use super::document::Document;
+use super::tls;
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
@@ -25,14 +26,16 @@ pub(crate) const SHAPE: Shape = Shape {
         "endpoints",
         "subsets",
         "paths",
+        "identity",
         "tls",
         "balance",
         "circuit",
         "outlier",
         "health",
         "external",
+        "originate",
     ],
-    later: &["identity", "probes", "originate"],
+    later: &["probes"],
 };
 
 /// `paths`.
@@ -93,6 +96,9 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         subsets: Vec::new(),
         keep_encoded_slash: false,
         external: false,
+        identity: None,
+        tls: None,
+        originate: None,
         balance: Balance::default(),
         circuit: Circuit::default(),
         outlier: None,
@@ -147,14 +153,11 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         service.keep_encoded_slash = keep.unwrap_or_default();
     }
     if let Some(node) = fields.get("tls") {
-        word(
-            node,
-            "`tls`",
-            &[("permissive", ())],
-            &["strict", "disable"],
-            problems,
-        );
+        service.tls = tls::tls(node, problems);
     }
+    service.identity = fields
+        .get("identity")
+        .and_then(|node| tls::id(node, problems));
     if let Some(node) = fields.get("circuit") {
         service.circuit = endpoints::circuit(node, problems);
     }
@@ -168,6 +171,10 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         .get("external")
         .and_then(|node| boolean(node, "`external`", problems))
         .unwrap_or_default();
+    service.originate = fields
+        .get("originate")
+        .and_then(|node| tls::originate(node, problems));
+    tls::check(&service, &fields, problems);
     if let Some(node) = fields.get("balance") {
         service.balance = endpoints::balance(node, context);
     }

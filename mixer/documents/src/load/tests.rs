@@ -1,6 +1,7 @@
 //! Whole sets: what is accepted, what is refused and where, what changes a revision.
 
 mod accepted;
+mod identity;
 mod refused;
 mod revisions;
 mod tokens;

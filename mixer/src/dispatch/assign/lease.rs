@@ -206,7 +206,7 @@ impl Lease {
 
     /// What is asked about its counter.
     fn ask<'a>(&'a self, quota: &'a Quota, cost: i64, at: std::time::SystemTime) -> Ask<'a> {
-        let ask = ask_of(quota, &self.key, self.limit, cost, at);
+        let ask = ask_of(quota, &self.key, self.limit, cost, &|| at);
         match self.way {
             Way::Tokens => ask,
             Way::Rate => Ask {

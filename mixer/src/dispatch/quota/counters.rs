@@ -87,8 +87,10 @@ impl CountersOf<'_> {
     /// longest first.
     pub(crate) async fn give_back(&self, key: &[String], tokens: u64) -> Result<(), Unavailable> {
         let cost = 0i64.saturating_sub_unsigned(tokens);
-        let ask = self.want(key).ask(cost, self.dispatcher.clock.wall());
-        let told = self.store().allocate(&[ask], "", PATIENCE).await;
+        let clock = &self.dispatcher.clock;
+        let ask = self.want(key).ask(cost, &|| clock.wall());
+        let until = clock.now() + PATIENCE;
+        let told = self.store().allocate(&[ask], "", until).await;
         told.map(drop).map_err(|why| Unavailable {
             reason: why.reason,
             retry: !why.refused,
@@ -102,7 +104,7 @@ impl CountersOf<'_> {
     }
 
     fn family(&self) -> Family<'_> {
-        let ask = self.want(&[]).ask(0, self.dispatcher.clock.wall());
+        let ask = self.want(&[]).ask(0, &|| self.dispatcher.clock.wall());
         Family {
             quota: &self.quota.id,
             limit: ask.limit,

@@ -111,7 +111,7 @@ impl Spending<'_> {
             "" => format!("{:016x}{:016x}", random.next(), random.next()),
             id => format!("{}\0{id}\0{at}", self.client),
         };
-        let since = self.begun.wall.duration_since(UNIX_EPOCH);
+        let since = self.begun.wall().duration_since(UNIX_EPOCH);
         Some(Reservation {
             quota: ask.quota.to_owned(),
             key: ask.key.to_vec(),
@@ -146,7 +146,7 @@ impl Dispatcher {
         let id = format!("{}\0{actual}", mark.join("\0"));
         let settle = [ask(&mark, SETTLED)];
         let dedup_id = format!("mark\0{id}");
-        let marked = store.allocate(&settle, &dedup_id, spending.left());
+        let marked = store.allocate(&settle, &dedup_id, spending.until);
         match marked.await.as_deref() {
             Err(why) => return unavailable(why.retry_after),
             Ok([grant]) if grant.outcome == Granted::Refused => {
@@ -154,7 +154,7 @@ impl Dispatcher {
             }
             Ok([grant]) if grant.remaining > 0 => {
                 let undo = [ask(&mark, -SETTLED)];
-                drop(store.allocate(&undo, "", spending.left()).await);
+                drop(store.allocate(&undo, "", spending.until).await);
                 return unknown;
             }
             Ok(_) => {}
@@ -178,7 +178,7 @@ impl Dispatcher {
         let rest = reservation.cost.saturating_sub(actual);
         let settled = if rest > 0 {
             let taken_at = UNIX_EPOCH + Duration::from_millis(reservation.at);
-            let age = spending.begun.wall.duration_since(taken_at);
+            let age = spending.begun.wall().duration_since(taken_at);
             spending.back(&want, rest, age.unwrap_or_default().min(RESERVED_FOR))
         } else {
             Ask {
@@ -187,7 +187,7 @@ impl Dispatcher {
             }
         };
         let (asks, dedup_id) = ([settled], format!("settle\0{id}"));
-        let settled = store.allocate(&asks, &dedup_id, spending.left());
+        let settled = store.allocate(&asks, &dedup_id, spending.until);
         match settled.await.as_deref() {
             Err(why) => unavailable(why.retry_after),
             Ok(grants) => Taken {

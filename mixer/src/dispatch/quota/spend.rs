@@ -3,11 +3,13 @@
 //! Tries of one request carry one `dedup_id`. Every call made for it has an id of its own derived from that, giving back
 //! included, so that a repeated try neither takes nor gives back twice.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use mixer_adapter::{Ask, CalendarWindow, Grant, Outcome as Granted, Over};
 use mixer_documents::{Algorithm, Denied, Limit, Quota, QuotaOnError};
-use mixer_runtime::Instant;
+use mixer_runtime::{Clock, Instant};
+use smallvec::{SmallVec, smallvec};
 
 use super::reserve::{self, Reservation};
 use super::{Outcome, Taken};
@@ -44,17 +46,33 @@ pub(super) struct Spending<'a> {
 }
 
 /// A moment by both clocks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Moment {
     pub(super) now: Instant,
-    pub(super) wall: SystemTime,
+    clock: Clock,
+    /// Read when the first asks: only calendars do.
+    wall: OnceLock<SystemTime>,
+}
+
+impl Moment {
+    pub(super) fn now(clock: &Clock) -> Self {
+        Self {
+            now: clock.now(),
+            clock: clock.clone(),
+            wall: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn wall(&self) -> SystemTime {
+        *self.wall.get_or_init(|| self.clock.wall())
+    }
 }
 
 impl Spending<'_> {
     /// Takes all of `wants` or nothing; one outcome each, in order.
     pub(super) async fn spend(&self, wants: &[Want<'_>]) -> Vec<Taken> {
         let mut taken = vec![Taken::nothing(Outcome::Granted); wants.len()];
-        let mut stores: Vec<usize> = Vec::new();
+        let mut stores: SmallVec<[usize; 4]> = smallvec![];
         for want in wants.iter().filter(|want| want.is_enforced()) {
             if !stores.contains(&want.quota.store) {
                 stores.push(want.quota.store);
@@ -63,7 +81,7 @@ impl Spending<'_> {
         for (position, store) in stores.iter().enumerate() {
             let of_store =
                 |at: &usize| wants[*at].is_enforced() && wants[*at].quota.store == *store;
-            let here: Vec<usize> = (0..wants.len()).filter(of_store).collect();
+            let here: SmallVec<[usize; 4]> = (0..wants.len()).filter(of_store).collect();
             if !self.take(*store, &here, wants, &mut taken, "take").await {
                 let counts = taken.iter().any(|taken| taken.outcome == Outcome::Refused);
                 self.undo(&stores[..position], wants, &mut taken, counts)
@@ -85,12 +103,12 @@ impl Spending<'_> {
             .await;
         }
         let Dispatcher { clock, ledger, .. } = self.dispatcher;
-        let now = clock.now();
         for (want, taken) in wants
             .iter()
             .zip(&mut taken)
             .filter(|(_, taken)| taken.lease > 0)
         {
+            let now = clock.now();
             taken.lease_for = self.lease_for(want);
             let counter = ledger.counter(&want.quota.id, want.key);
             ledger.grant(
@@ -158,9 +176,9 @@ impl Spending<'_> {
         let reserved = here.iter().filter_map(|at| wants[*at].reservation.as_ref());
         let marks: Vec<Vec<String>> = reserved.map(Reservation::mark).collect();
         let marks = marks.iter().map(|mark| reserve::ask(mark, reserve::MADE));
-        let asks: Vec<Ask<'_>> = asks.chain(marks).collect();
+        let asks: SmallVec<[Ask<'_>; 2]> = asks.chain(marks).collect();
         match store
-            .allocate(&asks, &self.call_id(part, store), self.left())
+            .allocate(&asks, &self.call_id(part, store), self.until)
             .await
         {
             Ok(grants) => {
@@ -176,7 +194,7 @@ impl Spending<'_> {
                         lease_for: Duration::ZERO,
                         retry_after: self.retry_after(&wants[*at], &grant),
                         remaining: grant.remaining,
-                        reset: wants[*at].reset(grant.remaining, self.begun.wall),
+                        reset: wants[*at].reset(grant.remaining, &self.begun),
                     };
                 }
                 !refused
@@ -237,7 +255,7 @@ impl Spending<'_> {
         }
         let store = &self.dispatcher.snapshot.adapters[store];
         if let Err(why) = store
-            .allocate(asks, &self.call_id(part, store), self.left())
+            .allocate(asks, &self.call_id(part, store), self.until)
             .await
         {
             // Lost until its window passes: the limit holds, a little less may be spent.
@@ -281,16 +299,19 @@ impl Spending<'_> {
         Ask {
             extra,
             over,
-            ..want.ask(want.cost, self.begun.wall)
+            ..want.ask(want.cost, &|| self.begun.wall())
         }
     }
 
     /// Gives back tokens that were taken `age` ago: to the window of the calendar that was then.
     pub(super) fn back<'w>(&self, want: &Want<'w>, tokens: u64, age: Duration) -> Ask<'w> {
-        let taken = self.begun.wall.checked_sub(age).unwrap_or(self.begun.wall);
+        let taken = || {
+            let now = self.begun.wall();
+            now.checked_sub(age).unwrap_or(now)
+        };
         Ask {
             age,
-            ..want.ask(0i64.saturating_sub_unsigned(tokens), taken)
+            ..want.ask(0i64.saturating_sub_unsigned(tokens), &taken)
         }
     }
 
@@ -299,14 +320,10 @@ impl Spending<'_> {
         let longest = match want.quota.algorithm {
             Algorithm::FixedWindow {
                 calendar: Some(calendar),
-            } => calendar.window(self.begun.wall).ends_in,
+            } => calendar.window(self.begun.wall()).ends_in,
             _ => want.limit.window,
         };
         LEASE_FOR.min(longest)
-    }
-
-    pub(super) fn left(&self) -> Duration {
-        self.until.since(self.dispatcher.clock.now())
     }
 
     /// The id of one call made for the request; none for requests without one: an empty id means no deduplication.
@@ -333,9 +350,9 @@ impl<'a> Want<'a> {
         self.quota.denied == Denied::Counts
     }
 
-    /// Until all of the limit is there again, where `remaining` tokens are left at `wall`. Of a window that does not end at a known
+    /// Until all of the limit is there again, where `remaining` tokens are left `at` that moment. Of a window that does not end at a known
     /// time it is at most so long.
-    fn reset(&self, remaining: u64, wall: SystemTime) -> Duration {
+    fn reset(&self, remaining: u64, at: &Moment) -> Duration {
         let Limit { amount, window } = self.limit;
         match self.quota.algorithm {
             Algorithm::Gcra { burst } => {
@@ -345,7 +362,7 @@ impl<'a> Want<'a> {
             _ if remaining >= amount => Duration::ZERO,
             Algorithm::FixedWindow {
                 calendar: Some(calendar),
-            } => calendar.window(wall).ends_in,
+            } => calendar.window(at.wall()).ends_in,
             _ => window,
         }
     }
@@ -364,7 +381,7 @@ impl<'a> Want<'a> {
     }
 
     /// `at`: when it is, or was, taken.
-    pub(super) fn ask(&self, cost: i64, at: SystemTime) -> Ask<'a> {
+    pub(super) fn ask(&self, cost: i64, at: &dyn Fn() -> SystemTime) -> Ask<'a> {
         ask_of(self.quota, self.key, self.limit, cost, at)
     }
 }
@@ -375,14 +392,14 @@ pub(in crate::dispatch) fn ask_of<'a>(
     key: &'a [String],
     limit: Limit,
     cost: i64,
-    at: SystemTime,
+    at: &dyn Fn() -> SystemTime,
 ) -> Ask<'a> {
     let algorithm = match quota.algorithm {
         Algorithm::SlidingWindow => mixer_adapter::Algorithm::SlidingWindow,
         Algorithm::Gcra { burst } => mixer_adapter::Algorithm::Gcra { burst },
         Algorithm::FixedWindow { calendar } => mixer_adapter::Algorithm::FixedWindow {
             calendar: calendar.map(|calendar| {
-                let window = calendar.window(at);
+                let window = calendar.window(at());
                 CalendarWindow {
                     number: window.begins,
                     ends_in: window.ends_in,

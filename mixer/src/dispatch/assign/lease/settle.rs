@@ -24,7 +24,8 @@ impl Dispatcher {
         left: Duration,
     ) -> Result<Grant, NotAsked> {
         let store = &self.snapshot.adapters[quota.store];
-        let mut grants = store.allocate(asks, "", ask::patience(left)).await?;
+        let until = self.clock.now() + ask::patience(left);
+        let mut grants = store.allocate(asks, "", until).await?;
         Ok(grants.pop().expect("there are as many grants as asks"))
     }
 
@@ -208,7 +209,7 @@ impl Dispatcher {
         }
         let quota = self.quota_of(charge);
         let wanted = usage.allowed.saturating_mul(tokens_of(charge));
-        let ask = ask_of(quota, &charge.key, charge.limit, 0, self.clock.wall());
+        let ask = ask_of(quota, &charge.key, charge.limit, 0, &|| self.clock.wall());
         let parts = format!("{}\0parts", charge.quota);
         let ask = match way {
             Way::Tokens => ask,
