@@ -39,6 +39,9 @@ impl<'t> Token<'t> {
         if text.len() > MOST_BYTES {
             return Err(Refused::Invalid("it is too large"));
         }
+        if text.contains([' ', ',']) {
+            return Err(Refused::Invalid("it is no signed token"));
+        }
         let parts: Vec<&str> = text.split('.').collect();
         let [header, payload, signature] = parts[..] else {
             return Err(Refused::Invalid(match parts.len() {

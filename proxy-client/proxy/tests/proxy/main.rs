@@ -15,6 +15,7 @@ mod grpc;
 mod hostile;
 mod in_flight;
 mod intercept;
+mod issuer;
 mod matrix;
 mod mixer;
 mod opaque;
@@ -26,6 +27,7 @@ mod report;
 mod routes;
 mod slow;
 mod stream;
+mod tokens;
 mod transport;
 
 use std::sync::Arc;

@@ -135,6 +135,7 @@ async fn the_way_out_asks_only_where_something_applies_there() {
         }],
         outbound_default: Some(nothing()),
         documents: vec![document("reviews", &reviews), document("ratings", &ratings)],
+        ..WatchResponse::default()
     };
     let mixer = TestMixer::with_state(state, |asked| match &*asked["request.path"] {
         "/open" => allow(),
