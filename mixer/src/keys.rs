@@ -149,7 +149,7 @@ impl Keys {
         told
     }
 
-    /// Fetches the keys of a document again, unless that was done lately, and waits for it. The name of the set known then.
+    /// Fetches the keys of a document again, unless a token had that done lately, and waits for it. The name of the set known then.
     pub(crate) async fn refresh(&self, checked: &Checked) -> Option<Arc<str>> {
         let held = self.of(checked)?;
         held.refresh(&self.tools.clock).await;

@@ -50,8 +50,8 @@ pub(super) struct Held {
     pub(super) failures: AtomicU64,
     /// Tries that have begun and tries that have ended, added: odd while one is on its way.
     tries: watch::Sender<u64>,
-    /// When the newest try began, in nanoseconds of the clock; 0: there was none.
-    tried: AtomicU64,
+    /// When a token last made it be fetched, in nanoseconds of the clock; 0: none did.
+    asked: AtomicU64,
     /// Wakes the task for another.
     wanted: Notify,
 }
@@ -94,7 +94,7 @@ impl Held {
             clock: tools.clock.clone(),
             failures: AtomicU64::new(0),
             tries: watch::Sender::new(0),
-            tried: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             wanted: Notify::new(),
         });
         let (weak, tools) = (Arc::downgrade(&held), tools.clone());
@@ -150,21 +150,22 @@ impl Held {
         !was_known
     }
 
-    /// Has it fetched once more, and waits for that; not if it was tried lately.
+    /// Has it fetched once more, and waits for that; not if a token made it be fetched lately.
     pub(super) async fn refresh(&self, clock: &Clock) {
         let Source::Url { .. } = self.source else {
             return;
         };
         let mut tries = self.tries.subscribe();
         let ended = *tries.borrow_and_update();
-        let tried = self.tried.load(Ordering::Acquire);
-        let lately = tried > 0 && clock.now().since(Instant::from_nanos(tried)) < SELDOM;
+        let (asked, now) = (self.asked.load(Ordering::Acquire), clock.now());
+        let lately = asked > 0 && now.since(Instant::from_nanos(asked)) < SELDOM;
         // Whoever comes while it is being fetched waits for what comes.
         let is_trying = ended % 2 == 1;
         if lately && !is_trying {
             return;
         }
         if !is_trying {
+            self.asked.store(now.as_nanos().max(1), Ordering::Release);
             self.wanted.notify_one();
         }
         let target = ended + if is_trying { 1 } else { 2 };
@@ -195,8 +196,6 @@ async fn fetch_again_and_again(
             return;
         }
         let Some(held) = held.upgrade() else { return };
-        let now = tools.clock.now().as_nanos().max(1);
-        held.tried.store(now, Ordering::Release);
         held.tries.send_modify(|tries| *tries += 1);
         next = match fetch(&address, tools).await {
             Ok(keys) => {
