@@ -52,6 +52,8 @@ pub(super) struct Held {
     tries: watch::Sender<u64>,
     /// When a token last made it be fetched, in nanoseconds of the clock; 0: none did.
     asked: AtomicU64,
+    /// What `tries` is once the try is over that it made.
+    awaited: AtomicU64,
     /// Wakes the task for another.
     wanted: Notify,
 }
@@ -95,6 +97,7 @@ impl Held {
             failures: AtomicU64::new(0),
             tries: watch::Sender::new(0),
             asked: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
             wanted: Notify::new(),
         });
         let (weak, tools) = (Arc::downgrade(&held), tools.clone());
@@ -156,20 +159,19 @@ impl Held {
             return;
         };
         let mut tries = self.tries.subscribe();
-        let ended = *tries.borrow_and_update();
+        let so_far = *tries.borrow_and_update();
         let (asked, now) = (self.asked.load(Ordering::Acquire), clock.now());
         let lately = asked > 0 && now.since(Instant::from_nanos(asked)) < SELDOM;
-        // Whoever comes while it is being fetched waits for what comes.
-        let is_trying = ended % 2 == 1;
-        if lately && !is_trying {
-            return;
-        }
-        if !is_trying {
+        if !lately {
+            // A try that is on its way may have begun before the key was there.
+            let end = so_far + if so_far % 2 == 1 { 3 } else { 2 };
+            self.awaited.store(end, Ordering::Release);
             self.asked.store(now.as_nanos().max(1), Ordering::Release);
             self.wanted.notify_one();
         }
-        let target = ended + if is_trying { 1 } else { 2 };
-        let done = tries.wait_for(|now| *now >= target);
+        // Whoever comes while it is being fetched waits for what comes.
+        let end = self.awaited.load(Ordering::Acquire);
+        let done = tries.wait_for(|tries| *tries >= end);
         // An error is the end of Mixer.
         let _ = clock.within(BOUNDS.deadline, done).await;
     }

@@ -3,7 +3,15 @@
 use super::Source;
 
 /// Servers that `tests/run` brings; what an ignored test may need.
-const SERVERS: &[&str] = &["prometheus", "zipkin", "envoy", "redis", "valkey", "netns"];
+const SERVERS: &[&str] = &[
+    "prometheus",
+    "zipkin",
+    "envoy",
+    "redis",
+    "valkey",
+    "netns",
+    "pyjwt",
+];
 
 /// In any text. Each is split, so that this file may hold it.
 const NOWHERE: &[(&str, &str)] = &[
