@@ -42,18 +42,16 @@ impl Load {
     }
 }
 
-/// Runs `load` against the process `server`.
+/// Runs `load` against the processes `servers`, which share a core: their time on it is added.
 ///
 /// # Panics
-/// When the process has gone.
-pub fn round(server: u32, load: impl FnOnce() -> Load) -> Round {
+/// When a process has gone.
+pub fn round(servers: &[u32], load: impl FnOnce() -> Load) -> Round {
     let clock = Clock::system();
-    let (start, before) = (clock.now(), on_core(server));
+    let on_core = || servers.iter().map(|server| on_core(*server)).sum::<f64>();
+    let (start, before) = (clock.now(), on_core());
     let load = load();
-    let (cpu, wall) = (
-        on_core(server) - before,
-        clock.now().since(start).as_secs_f64(),
-    );
+    let (cpu, wall) = (on_core() - before, clock.now().since(start).as_secs_f64());
     Round {
         rate: load.rate,
         cpu_us: cpu * 1e6 / load.finished,

@@ -108,7 +108,7 @@ async fn measure(rounds: u32, seconds: u32) {
         for (index, candidate) in candidates.iter().enumerate() {
             table.add(
                 index,
-                round(candidate.process, || {
+                round(&[candidate.process], || {
                     h2load(candidate.addr, METHOD, &framed.1, seconds)
                 }),
             );

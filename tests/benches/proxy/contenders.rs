@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::Version;
 use mixer_tests::binaries::{How, pinned};
-use mixer_tests::measure::{CLIENT, SERVER};
+use mixer_tests::measure::{CLIENT, SERVER, memory};
 use mixer_tests::mesh::{Documents, Mixer, Proxy, ProxyConfig};
 use mixer_tests::ports;
 use mixer_tests::process::Process;
@@ -14,8 +14,16 @@ use mixer_tests::servers::{Duties, Envoy, Nginx};
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) addr: SocketAddr,
-    pub(crate) process: u32,
+    /// What it is made of; their CPU time is added.
+    pub(crate) processes: Vec<u32>,
     _held: Held,
+}
+
+impl Contender {
+    /// Mebibytes it has in use.
+    pub(crate) fn memory(&self) -> f64 {
+        self.processes.iter().map(|process| memory(*process)).sum()
+    }
 }
 
 /// Ends with the contender.
@@ -67,7 +75,7 @@ impl Ruled {
         Contender {
             name,
             addr: proxy.config.inbound,
-            process: proxy.process().id(),
+            processes: vec![proxy.process().id()],
             _held: Held::Proxy(proxy),
         }
     }
@@ -84,7 +92,7 @@ pub(crate) async fn envoy(
     Contender {
         name,
         addr: envoy.addr,
-        process: envoy.process().id(),
+        processes: vec![envoy.process().id()],
         _held: Held::Envoy(envoy),
     }
 }
@@ -95,7 +103,7 @@ pub(crate) async fn nginx(name: &'static str, app: SocketAddr) -> Contender {
     Contender {
         name,
         addr: nginx.addr,
-        process: nginx.process().id(),
+        processes: vec![nginx.process().id()],
         _held: Held::Nginx(nginx),
     }
 }
@@ -107,7 +115,7 @@ pub(crate) async fn own(name: &'static str, role: &str, app: SocketAddr) -> Cont
     Contender {
         name,
         addr,
-        process: process.id(),
+        processes: vec![process.id()],
         _held: Held::Process(process),
     }
 }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use http::Version;
 use mixer_tests::http::{Answer, Client, get};
-use mixer_tests::measure::{Load, Table, argument, h2load, h2load_get, memory, paced, round, wrk};
+use mixer_tests::measure::{Load, Table, argument, h2load, h2load_get, paced, round, wrk};
 use mixer_tests::mesh::{Mixer, counter};
 use mixer_tests::servers::Duties;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,7 +185,7 @@ async fn at_a_pace(rounds: u32, seconds: u32) {
         .await,
         ruled.proxy(RULED_PROXY, "products.shop", app).await,
     ];
-    let full = round(contenders[0].process, || {
+    let full = round(&contenders[0].processes, || {
         wrk(contenders[0].addr, PATH, HEADERS, 2)
     });
     for rate in [4_000, (full.rate / 2.0) as u32] {
@@ -195,7 +195,7 @@ async fn at_a_pace(rounds: u32, seconds: u32) {
         for _ in 0..rounds {
             for (index, contender) in contenders.iter().enumerate() {
                 let mut took = Vec::new();
-                let measured = round(contender.process, || {
+                let measured = round(&contender.processes, || {
                     let (load, times) = paced(contender.addr, PATH, HEADERS, rate, seconds);
                     took = times;
                     load
@@ -233,13 +233,13 @@ async fn connections() {
     ];
     println!("| | MiB at first | with 50 connections | with 5,000 |\n| --- | --- | --- | --- |");
     for contender in &contenders {
-        let mut sizes = vec![memory(contender.process)];
+        let mut sizes = vec![contender.memory()];
         let mut held = Vec::new();
         for most in [50, 5_000] {
             while held.len() < most {
                 held.push(used(contender.addr).await);
             }
-            sizes.push(memory(contender.process));
+            sizes.push(contender.memory());
         }
         println!(
             "| {} | {:.1} | {:.1} | {:.1} |",
@@ -282,7 +282,7 @@ fn measured(
         for (index, contender) in contenders.iter().enumerate() {
             table.add(
                 index,
-                round(contender.process, || load(contender.addr, seconds)),
+                round(&contender.processes, || load(contender.addr, seconds)),
             );
         }
     }

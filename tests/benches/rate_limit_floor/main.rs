@@ -78,7 +78,7 @@ async fn measure(rounds: u32, seconds: u32) {
     }
     for _ in 0..rounds {
         for (index, (addr, process)) in candidates.iter().enumerate() {
-            table.add(index, round(*process, || loaded(*addr, seconds)));
+            table.add(index, round(&[*process], || loaded(*addr, seconds)));
         }
     }
     println!("{}", table.compared_with(0));

@@ -112,7 +112,7 @@ fn main() {
                     decisions(&runtime, &handler, &env, asked, seconds)
                 }
             };
-            let measured = round(redis.id(), load);
+            let measured = round(&[redis.id()], load);
             if turn > 0 {
                 table.add(index, measured);
             }
