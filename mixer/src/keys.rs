@@ -149,6 +149,15 @@ impl Keys {
         told
     }
 
+    /// What is known of the keys of a document, in a word: the name of the set, `pending` or `lost`.
+    pub(crate) fn word(&self, checked: &Checked) -> String {
+        match self.of(checked).map(|held| held.keys()) {
+            None | Some(source::Known::Nothing) => "pending".to_owned(),
+            Some(source::Known::Lost) => "lost".to_owned(),
+            Some(source::Known::Keys(set)) => set.digest.to_string(),
+        }
+    }
+
     /// Fetches the keys of a document again, unless a token had that done lately, and waits for it. The name of the set known then.
     pub(crate) async fn refresh(&self, checked: &Checked) -> Option<Arc<str>> {
         let held = self.of(checked)?;

@@ -274,6 +274,8 @@ async fn keys_rotate_are_lost_and_come_back_and_proxies_ask_nobody() {
     })
     .await;
     assert!(metric(&mesh.mixer, "mixer_issuer_key_failures_total", "accounts").await > 0.0);
+    let dump = mesh.proxy.admin("/config_dump").await.json();
+    assert_eq!(dump["issuer_keys"]["accounts"], "lost");
     let said = |line: &str| line.contains("keys could not be fetched for").then_some(());
     mesh.mixer.process().line("the loss in the log", said).await;
     let page = mesh.proxy.admin("/metrics").await.text();

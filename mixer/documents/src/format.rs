@@ -126,7 +126,11 @@ fn is_same(before: &PolicySet, now: &Sources) -> bool {
     };
     let meaning = |set: &PolicySet| {
         let services: Vec<String> = set.services.iter().map(|one| one.canonical()).collect();
-        let issuers: Vec<String> = set.jwts.iter().map(|one| one.canonical()).collect();
+        let issuers: Vec<String> = set
+            .jwts
+            .iter()
+            .map(|one| format!("{} {:?}", one.canonical(), one.keys))
+            .collect();
         let adapters = set.adapters.iter();
         let adapters: Vec<String> = adapters
             .map(|one| format!("{} {} {}", one.name, one.kind, one.config))

@@ -117,10 +117,12 @@ impl Jwt {
         self.selector.selects(bag)
     }
 
-    /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value (but for its place).
+    /// The document as canonical JSON, as Watch carries it; [`crate::load`] reads it back to the same value (but for its place, and
+    /// the query of an address: it may hold a token, and proxies call nobody).
     pub fn canonical(&self) -> String {
         let jwks = match &self.keys {
             KeySource::Url { url, refresh, keep } => {
+                let url = url.split('?').next().unwrap_or_default();
                 json!({ "url": url, "refresh": span_text(*refresh), "keep": span_text(*keep) })
             }
             KeySource::File(path) => json!({ "file": path }),

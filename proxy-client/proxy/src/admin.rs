@@ -168,5 +168,6 @@ async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "scopes": scopes,
         "documents": documents,
         "addresses": upstreams,
+        "issuer_keys": shared.tokens.load().shown(),
     }))
 }

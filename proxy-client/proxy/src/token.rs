@@ -182,6 +182,19 @@ impl Tokens {
         self.issuers.iter().any(|issuer| issuer.jwt.missing_denied)
     }
 
+    /// What is known of the keys of each issuer, in a word: the name of the set, `pending` or `lost`.
+    pub(crate) fn shown(&self) -> std::collections::BTreeMap<String, String> {
+        let shown = self.issuers.iter().map(|issuer| {
+            let word = match &issuer.known {
+                Known::Keys(verifier, _) => verifier.digest.to_string(),
+                Known::Nothing => "pending".to_owned(),
+                Known::Lost => "lost".to_owned(),
+            };
+            (issuer.jwt.name.to_string(), word)
+        });
+        shown.collect()
+    }
+
     /// Judges the token of a request, if it has one.
     fn judge(&self, parts: &Parts, now: Now) -> Result<Option<Passed>, Refused> {
         if self.issuers.is_empty() {

@@ -7,12 +7,16 @@ use mixer_attributes::{AttributeBag, Value, vocabulary};
 use mixer_cel::Expression;
 
 use super::{ReadPolicy, Reading, warn};
+use crate::suggest::nearest;
 use crate::{Code, Diagnostic, Jwt, Quota, Rule, RuleKind, Span};
 
 /// A service that no document names, for what is about all of them.
 const ANY: &str = "any.service.at.all";
 
 pub(super) fn look(read: &Reading<'_>, found: &mut Vec<Diagnostic>) {
+    for jwt in &read.set.jwts {
+        destination(read, jwt, found);
+    }
     if read.set.jwts.len() < 2 {
         return;
     }
@@ -38,6 +42,27 @@ pub(super) fn look(read: &Reading<'_>, found: &mut Vec<Diagnostic>) {
             warn(found, Code::AnyIssuer, span, message, help);
         }
     }
+}
+
+/// Where services are declared, a document for none of them verifies nothing.
+fn destination(read: &Reading<'_>, jwt: &Jwt, found: &mut Vec<Diagnostic>) {
+    let declared = &read.set.services;
+    let Some(named) = jwt.selector.only(vocabulary::DESTINATION_SERVICE) else {
+        return;
+    };
+    let is_there = |name: &&&str| declared.iter().any(|service| &*service.name == **name);
+    let Some(name) = named.first().filter(|_| !declared.is_empty()) else {
+        return;
+    };
+    if named.iter().any(|name| is_there(&name)) {
+        return;
+    }
+    let message = format!("no `service` document declares `{name}`, which these tokens are for");
+    let help = match nearest(name, declared.iter().map(|service| &*service.name)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "add a `service` document for it".to_owned(),
+    };
+    warn(found, Code::ForUnknown, jwt.span, message, help);
 }
 
 /// Destinations at which tokens of several issuers are taken.

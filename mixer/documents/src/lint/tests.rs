@@ -403,6 +403,14 @@ fn claims_of_any_of_several_issuers_are_pointed_out() {
     ] {
         is(&two_issuers(asked), &[]);
     }
+    let elsewhere = "\n---\nservice: b.shop";
+    let misspelt =
+        two_issuers(admins).replace("for: always", "for: destination.service == \"b.shpo\"");
+    let found = found(&(misspelt + elsewhere));
+    assert!(
+        found.contains(&(Code::ForUnknown, "staff".into())),
+        "{found:?}"
+    );
     // Only one of them is for the policy's service.
     is(&two_issuers(admins).replace("a.shop", "a.office"), &[]);
 }

@@ -39,13 +39,16 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
             "mesh": parsed(set.mesh.canonical()),
             "routes": set.routes.iter().map(|route| parsed(route.canonical())).collect::<Vec<_>>(),
             "services": set.services.iter().map(|service| parsed(service.canonical())).collect::<Vec<_>>(),
-            "issuers": set.jwts.iter().map(|jwt| issuer(parsed(jwt.canonical()))).collect::<Vec<_>>(),
+            "issuers": set.jwts.iter().map(|jwt| parsed(jwt.canonical())).collect::<Vec<_>>(),
             "policies": set.policies.iter().map(|held| policy(held, set)).collect::<Vec<_>>(),
             "telemetry": set.telemetry.iter().map(|held| telemetry(held, set)).collect::<Vec<_>>(),
             "attributes": set.vocabulary.iter().filter(|attribute| attribute.id.is_custom()).map(|attribute| json!({
                 "name": attribute.name, "type": attribute.kind.to_string(),
             })).collect::<Vec<_>>(),
         },
+        "issuer_keys": set.jwts.iter().zip(&snapshot.keys).map(|(jwt, checked)| {
+            (jwt.name.to_string(), Value::from(live.keys.word(checked)))
+        }).collect::<serde_json::Map<_, _>>(),
         "adapters": set.adapters.iter().zip(&snapshot.adapters).map(|(document, installed)| {
             let counts = installed.counts();
             json!({
@@ -65,16 +68,6 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
             "client": one.client, "service": one.service.as_deref(), "version": one.version, "revision": one.revision,
         })).collect::<Vec<_>>(),
     })
-}
-
-/// The document of an issuer; the query of its address may hold a token.
-fn issuer(mut jwt: Value) -> Value {
-    if let Some(Value::String(url)) = jwt.pointer_mut("/jwks/url")
-        && let Some((address, _)) = url.split_once('?')
-    {
-        *url = format!("{address}?{REDACTED}");
-    }
-    jwt
 }
 
 fn scope(scope: &Scope) -> Value {

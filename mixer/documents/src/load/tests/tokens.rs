@@ -41,6 +41,9 @@ fn a_jwt_document_has_its_defaults_and_is_read_back_as_it_is_sent() {
         TokenPlace::Query("access_token".into()),
     ];
     assert_eq!(jwt.from, places);
+    let secret = read(&short.replace("/keys", "/keys?token=secret"));
+    assert!(matches!(&secret.keys, KeySource::Url { url, .. } if url.ends_with("?token=secret")));
+    assert!(!secret.canonical().contains("secret"));
     for text in [short, long] {
         let sent = read(text);
         let again = read(&sent.canonical());
