@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use mixer_adapter::{HttpClient, Keep, Registry};
 use mixer_documents::{Diagnostics, Sources};
-use mixer_runtime::{Clock, Drain, Random, Tasks};
+use mixer_runtime::{Clock, Drain, Guard, Random, Tasks};
 use tokio::net::TcpListener;
 
 use crate::dispatch::Ledger;
 use crate::live::{Live, explained};
-use crate::server::admin::guard::Guard;
 use crate::server::admin::{self, Admin};
 use crate::server::listen;
 use crate::server::metrics::Metrics;

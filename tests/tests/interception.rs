@@ -30,6 +30,20 @@ service: cellar.shop
 protocol: tcp
 endpoints: ["10.77.0.3:5433"]
 ---
+service: ledger.shop
+protocol: tcp
+endpoints: ["10.77.0.3:5434"]
+subsets:
+  old: { endpoints: ["10.77.0.3:5434"] }
+  new: { endpoints: ["10.77.0.4:5434"] }
+---
+route: ledger
+for: destination.service == "ledger.shop"
+rules:
+  - { when: '!has(request.path)', to: { old: 100 } }
+  - { when: source.ip == "10.77.0.9", to: { old: 100 } }
+  - { to: { new: 100 } }
+---
 service: spare.shop
 protocol: tcp
 endpoints: ["10.77.0.9:2526", "10.77.0.9:2527"]
@@ -122,7 +136,12 @@ impl Mesh {
             (
                 &self.database,
                 "greeter",
-                &["0.0.0.0:5432", "0.0.0.0:5433", "0.0.0.0:9999"],
+                &[
+                    "0.0.0.0:5432",
+                    "0.0.0.0:5433",
+                    "0.0.0.0:5434",
+                    "0.0.0.0:9999",
+                ],
             ),
             (
                 &self.outside,
@@ -310,6 +329,12 @@ async fn redirected_applications_are_in_the_mesh(rules: &[&'static str]) {
     for _ in 0..3 {
         let said = mesh.client.app(&["greet", "10.77.0.9:2526"]).unwrap();
         assert_eq!(ends(&said).0, "10.77.0.9:2527", "{said}");
+    }
+
+    // A route sends a connection to a part of its service.
+    for _ in 0..3 {
+        let said = mesh.client.app(&["greet", "10.77.0.3:5434"]).unwrap();
+        assert_eq!(ends(&said).0, "10.77.0.4:5434", "{said}");
     }
 
     // A policy on the way out is asked about a connection.

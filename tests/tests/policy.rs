@@ -311,3 +311,37 @@ async fn most_decisions_come_from_the_proxys_cache() {
     );
     assert!(mesh.products.admin("/metrics").await.status.is_success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_over_a_service_needs_no_permission_and_nobody_else_gets_by() {
+    let app = Service::echo("products").await;
+    let service = "service: products.shop\nprobes: { paths: [/healthz], from: [127.0.0.0/8] }\n";
+    let policy = "policy: closed\nfor: destination.service == \"products.shop\"\nrules: [{ deny: nobody }]\n";
+    let documents = Documents::new([("service.yaml", service), ("policy.yaml", policy)]);
+    let mixer = Mixer::serve(&documents).await;
+    let proxy = ProxyConfig::new("products.shop", app.addr, mixer.grpc)
+        .start()
+        .await;
+    let mut client = Client::http1(proxy.config.inbound).await.unwrap();
+    for (method, path, status) in [
+        (Method::GET, "/healthz", 200),
+        (Method::HEAD, "/healthz", 200),
+        (Method::POST, "/healthz", 403),
+        (Method::GET, "/healthz/../admin", 403),
+        (Method::GET, "/", 403),
+    ] {
+        let answer = client
+            .send(call(method.clone(), "products", path, ""))
+            .await
+            .unwrap();
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+    assert_eq!(app.received(), 2);
+    // A document that no longer says so is followed.
+    documents.write("service.yaml", "service: products.shop\n");
+    mixer_tests::wait::until("probes are nothing special", async || {
+        let answer = client.send(get("products", "/healthz")).await.unwrap();
+        (answer.status == 403).then_some(())
+    })
+    .await;
+}

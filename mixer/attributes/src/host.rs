@@ -4,7 +4,7 @@
 //! reads an authority. What is not plainly a host (user info, an escape, two colons, an empty label) is refused, never mended.
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The longest authority that is read, in bytes: a DNS name of 253, a dot, a port.
 const LONGEST: usize = 260;
@@ -56,6 +56,49 @@ pub fn normalize(authority: &str) -> Option<Cow<'_, str>> {
     })
 }
 
+/// An address as headers and logs write it, perhaps with its port: `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`. IPv4 within
+/// IPv6 is IPv4.
+///
+/// ```
+/// use mixer_attributes::host::address;
+/// assert_eq!(address("10.0.0.1:80"), Some((std::net::Ipv4Addr::new(10, 0, 0, 1).into(), Some(80))));
+/// assert_eq!(address("[::ffff:10.0.0.1]"), address("10.0.0.1"));
+/// assert_eq!(address("products"), None);
+/// ```
+pub fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(both) = text.parse::<SocketAddr>() {
+        return Some((both.ip().to_canonical(), Some(both.port())));
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let ip: IpAddr = bare.unwrap_or(text).parse().ok()?;
+    Some((ip.to_canonical(), None))
+}
+
+/// Whether an address is in one of these networks, each an address and how many of its bits count.
+pub fn is_within(networks: &[(IpAddr, u8)], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let mut networks = networks.iter();
+    networks.any(|(network, length)| contains(*network, *length, address))
+}
+
+fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
+    let same = |network: u128, address: u128, bits: u8| {
+        let free = u32::from(bits.saturating_sub(length));
+        network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
+    };
+    match (network.to_canonical(), address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            same(network.to_bits().into(), address.to_bits().into(), 32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            same(network.to_bits(), address.to_bits(), 128)
+        }
+        _ => false,
+    }
+}
+
 /// Letters, digits, `-` and `_` (DNS forbids the latter in host names, but service names of compose files have it).
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
@@ -90,6 +133,47 @@ mod tests {
         ] {
             assert_eq!(normalize(authority).as_deref(), Some(host), "{authority}");
         }
+    }
+
+    #[test]
+    fn addresses_are_read_with_and_without_port() {
+        for (text, read) in [
+            ("10.0.0.1", Some(("10.0.0.1", None))),
+            ("10.0.0.1:80", Some(("10.0.0.1", Some(80)))),
+            ("::1", Some(("::1", None))),
+            ("[::1]", Some(("::1", None))),
+            ("[::1]:80", Some(("::1", Some(80)))),
+            ("::ffff:10.0.0.1", Some(("10.0.0.1", None))),
+            ("[::1", None),
+            ("[[::1]]", None),
+            ("10.0.0.1:99999", None),
+            ("10.0.0", None),
+            ("", None),
+            ("-", None),
+            ("localhost", None),
+        ] {
+            let read = read.map(|(ip, port)| (ip.parse().unwrap(), port));
+            assert_eq!(address(text), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_of_its_family_that_begin_like_it() {
+        let within = |network: &str, length, address: &str| {
+            is_within(
+                &[(network.parse().unwrap(), length)],
+                address.parse().unwrap(),
+            )
+        };
+        assert!(within("10.0.0.0", 8, "10.255.0.1"));
+        assert!(within("10.0.0.0", 8, "::ffff:10.1.2.3"));
+        assert!(!within("10.0.0.0", 8, "11.0.0.1"));
+        assert!(within("10.0.0.1", 32, "10.0.0.1") && !within("10.0.0.1", 32, "10.0.0.2"));
+        assert!(within("0.0.0.0", 0, "1.2.3.4") && !within("0.0.0.0", 0, "::1"));
+        assert!(
+            within("2001:db8::", 32, "2001:db8:1::") && !within("2001:db8::", 32, "2001:db9::")
+        );
+        assert!(!is_within(&[], [10, 0, 0, 1].into()));
     }
 
     #[test]

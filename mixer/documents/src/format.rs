@@ -44,6 +44,7 @@ const ORDER: [&[&str]; 7] = [
         "circuit",
         "outlier",
         "health",
+        "probes",
         "external",
         "originate",
     ],

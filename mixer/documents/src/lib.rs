@@ -69,7 +69,7 @@ pub use route::{
 pub use routes::RouteTable;
 pub use schema::{schema, schema_kinds};
 pub use scope::{Applicable, Scope};
-pub use service::{Endpoint, Protocol, Service, Subset};
+pub use service::{Endpoint, Probes, Protocol, Service, Subset};
 pub use set::PolicySet;
 pub use sources::{FileId, Sources, Span};
 pub use suggest::nearest;

@@ -13,6 +13,7 @@ mod destination;
 mod issuer;
 mod literal;
 mod overlap;
+mod probes;
 mod reach;
 mod route;
 
@@ -37,6 +38,7 @@ pub fn lint(set: &PolicySet) -> Diagnostics {
     caching::look(&read, &mut found);
     route::look(&read, &mut found);
     issuer::look(&read, &mut found);
+    probes::look(&read, &mut found);
     Diagnostics::new(set.warnings.sources.clone(), found)
 }
 

@@ -171,7 +171,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 43] = [
+pub(crate) const SHAPES: [(&str, Shape); 44] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -192,6 +192,7 @@ pub(crate) const SHAPES: [(&str, Shape); 43] = [
     ("circuit", service::CIRCUIT),
     ("outlier", service::OUTLIER),
     ("health", service::HEALTH),
+    ("probes", service::PROBES),
     ("originate", tls::ORIGINATE),
     ("roots", tls::ROOTS),
     ("route", route::SHAPE),

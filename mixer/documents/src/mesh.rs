@@ -1,6 +1,9 @@
 //! What holds for the whole mesh.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use mixer_attributes::host;
 
 use crate::scalar::span_text;
 use crate::{Clients, Tls};
@@ -36,7 +39,7 @@ pub struct ClientIp {
     /// Header name, lower case.
     pub header: String,
     /// Networks whose word is taken, as `address/length`.
-    pub trusted: Vec<(std::net::IpAddr, u8)>,
+    pub trusted: Vec<(IpAddr, u8)>,
 }
 
 /// Who sees a denial's sentence; others get a plain status and the decision's id.
@@ -76,6 +79,32 @@ impl Default for Mesh {
             tls: Tls::Permissive,
             clients: Clients::default(),
         }
+    }
+}
+
+impl ClientIp {
+    /// Whether the word of the proxy at `address` is taken.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        host::is_within(&self.trusted, address)
+    }
+
+    /// The client behind trusted proxies: from the peer backwards through the entries of the header, whose `values` stand in
+    /// their order, as long as the one that vouches is trusted. `None` where a trusted proxy wrote what is no address: then
+    /// nobody knows.
+    pub fn client<'h>(
+        &self,
+        peer: IpAddr,
+        values: impl DoubleEndedIterator<Item = &'h [u8]>,
+    ) -> Option<IpAddr> {
+        let values = values.rev();
+        let mut entries = values.flat_map(|value| value.rsplit(|byte| *byte == b','));
+        let mut client = peer.to_canonical();
+        while self.trusts(client) {
+            let Some(entry) = entries.next() else { break };
+            let entry = std::str::from_utf8(entry).ok()?;
+            (client, _) = host::address(entry.trim())?;
+        }
+        Some(client)
     }
 }
 

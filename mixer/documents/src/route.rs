@@ -56,6 +56,8 @@ pub struct RouteRule {
     pub rewrite: Option<Rewrite>,
     /// The caller is sent elsewhere, and nothing else of the rule matters.
     pub redirect: Option<Redirect>,
+    /// `when` reads `request.*`: the rule is not about connections that are not HTTP.
+    pub reads_request: bool,
     /// Its place in the file.
     pub span: Span,
 }

@@ -45,6 +45,17 @@ impl RouteTable {
     }
 }
 
+impl RouteTable {
+    /// The first rule that matches a connection that is not HTTP: of those that do not ask what a request says.
+    pub fn of_connection<'a>(
+        &'a self,
+        evaluation: &mut Evaluation<'a>,
+    ) -> Option<(&'a Arc<Route>, &'a Arc<RouteRule>)> {
+        let mut rules = self.rules();
+        rules.find(|(_, rule)| !rule.reads_request && rule.matches(evaluation))
+    }
+}
+
 impl PolicySet {
     /// What routes say about a service; `None`: nothing.
     pub fn route_table(&self, service: &str, namespace: Option<&str>) -> Option<RouteTable> {

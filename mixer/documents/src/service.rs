@@ -1,9 +1,10 @@
 //! Services: names, and where their endpoints are.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use mixer_attributes::host;
 use serde_json::json;
 
 use crate::scalar::span_text;
@@ -34,6 +35,8 @@ pub struct Service {
     pub outlier: Option<Outlier>,
     /// Whether endpoints are asked if they are well.
     pub health: Option<Health>,
+    /// What is answered before policy.
+    pub probes: Option<Probes>,
     /// Outside the mesh.
     pub external: bool,
     /// The SPIFFE id of its proxies, which its callers' proxies verify.
@@ -72,6 +75,22 @@ pub struct Subset {
     pub name: Arc<str>,
     /// Where it listens.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Requests that ask whether the service is well: the proxy before it passes them on without a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probes {
+    /// Paths, whole and plain: each the only spelling of itself.
+    pub paths: Vec<String>,
+    /// Where they come from, as `address/length`.
+    pub from: Vec<(IpAddr, u8)>,
+}
+
+impl Probes {
+    /// Whether a request for `path`, byte by byte, of a peer at that address is one. (Its method and the rest are for who asks.)
+    pub fn admit(&self, path: &str, peer: IpAddr) -> bool {
+        self.paths.iter().any(|one| one == path) && host::is_within(&self.from, peer)
+    }
 }
 
 impl Protocol {
@@ -162,6 +181,13 @@ impl Service {
                 Probe::Http(path) => document["health"]["http"] = path.as_str().into(),
                 Probe::Tcp => document["health"]["tcp"] = true.into(),
             }
+        }
+        if let Some(probes) = &self.probes {
+            let from = probes.from.iter();
+            let from: Vec<String> = from
+                .map(|(address, length)| format!("{address}/{length}"))
+                .collect();
+            document["probes"] = json!({ "paths": probes.paths, "from": from });
         }
         if self.external {
             document["external"] = true.into();

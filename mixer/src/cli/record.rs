@@ -4,7 +4,6 @@
 //! A record seldom says everything that a request had. What it does not speak of is not absent but unknown: [`Request::knows`]
 //! tells the two apart, so that nobody takes a decision for certain that another header might have changed.
 
-mod address;
 mod attributes;
 mod lines;
 mod outcome;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mixer_adapter::{Exposition, Format};
-use mixer_runtime::{Clock, Drain};
+use mixer_runtime::{Clock, Drain, Guard};
 
 use super::metrics::{Metrics, expose_adapters};
 use super::watch::Subscribers;
@@ -17,7 +17,6 @@ use crate::dispatch::tally;
 use crate::live::{Live, explained};
 
 mod dump;
-pub(crate) mod guard;
 mod problem;
 mod quotas;
 
@@ -28,7 +27,7 @@ pub(crate) struct Admin {
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
-    pub(crate) guard: guard::Guard,
+    pub(crate) guard: Guard,
     pub(crate) clock: Clock,
     /// Whether metrics name the busiest keys of quotas.
     pub(crate) quota_keys: bool,

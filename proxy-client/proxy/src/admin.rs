@@ -1,30 +1,89 @@
-//! The admin listener: health, metrics, and what this proxy was told.
+//! The admin listener: health, metrics, what this proxy was told, and the few things that can be changed while it runs.
+//!
+//! Whoever reaches the listener may look. Changes are asked for with POST, and take the token if there is one; without one they are
+//! for who asks on loopback, by address, and from no other site's page ([`Guard::may_operate`]).
 
+mod change;
+mod shown;
+
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json};
-use axum::routing::get;
+use axum::response::{Html, IntoResponse};
+use axum::routing::{get, post};
+use mixer_runtime::Guard;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Exposed;
 use crate::shared::Shared;
-use crate::upstream::Kind;
+
+/// What the pages need.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) guard: Guard,
+    /// Begins the end, as a signal does.
+    pub(crate) end: CancellationToken,
+}
+
+impl FromRef<Admin> for Arc<Shared> {
+    fn from_ref(admin: &Admin) -> Self {
+        admin.shared.clone()
+    }
+}
+
+/// Method, path, meaning.
+const PAGES: [(&str, &str, &str); 9] = [
+    ("GET", "/healthz/live", "200 as long as the process lives"),
+    (
+        "GET",
+        "/healthz/ready",
+        "200 once requests can be decided and routed; the body says what is wrong with newer documents",
+    ),
+    ("GET", "/metrics", "the proxy's own metrics"),
+    (
+        "GET",
+        "/clusters",
+        "per service its endpoints and its circuit, as they are now",
+    ),
+    (
+        "GET",
+        "/routes",
+        "per service its subsets, and the rules of its routes in the order in which they are asked",
+    ),
+    (
+        "GET",
+        "/config_dump",
+        "what is in force: services, routes, mesh, and what applies where",
+    ),
+    ("GET", "/logging", "how much the process logs"),
+    (
+        "POST",
+        "/logging?level=debug",
+        "have it log as much as that",
+    ),
+    ("POST", "/drain", "end gracefully, as after SIGTERM"),
+];
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
     let router = Router::new()
+        .route("/", get(index))
         .route("/healthz/live", get(async || "live\n"))
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/clusters", get(clusters))
-        .route("/config_dump", get(config_dump))
-        .with_state(shared);
+        .route("/clusters", get(shown::clusters))
+        .route("/routes", get(shown::routes))
+        .route("/config_dump", get(shown::config_dump))
+        .route("/logging", get(change::level).post(change::set_level))
+        .route("/drain", post(change::drain))
+        .with_state(admin);
     let served = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
         Err(error) => Err(error),
@@ -32,6 +91,21 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     if let Err(error) = served {
         tracing::error!("the admin listener ended: {error}");
     }
+}
+
+async fn index() -> Html<String> {
+    let mut page =
+        String::from("<!doctype html><title>mixer-proxy</title><h1>mixer-proxy</h1><table>\n");
+    for (method, path, meaning) in PAGES {
+        let shown = match method {
+            "GET" => format!("<a href=\"{path}\">{path}</a>"),
+            _ => path.to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "<tr><td>{method}<td>{shown}<td>{meaning}");
+    }
+    page.push_str("</table>\n");
+    Html(page)
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -67,107 +141,4 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         }
         Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
     }
-}
-
-/// What is known of each service: how it is balanced, its endpoints, its circuit.
-async fn clusters(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let now = shared.clock.now();
-    let routing = shared.routing.load();
-    let mut clusters = serde_json::Map::new();
-    for upstream in routing.iter().flat_map(|routing| routing.upstreams()) {
-        let endpoints: Vec<Value> = upstream
-            .show(now)
-            .iter()
-            .map(|shown| {
-                json!({
-                    "address": shown.address.to_string(),
-                    "healthy": !shown.unwell,
-                    "ejected_for_seconds": shown.ejected_for.as_secs_f64(),
-                    "requests_in_flight": shown.in_flight,
-                    "ewma_ms": shown.latency.map(|latency| latency.as_secs_f64() * 1e3),
-                    "requests": shown.requests,
-                    "failures": shown.failures,
-                })
-            })
-            .collect();
-        let circuit = Kind::ALL.map(|kind| {
-            let (taken, most, refused) = upstream.circuit.read(kind);
-            (
-                kind.word().to_owned(),
-                json!({ "now": taken, "most": most, "refused": refused }),
-            )
-        });
-        let circuit: serde_json::Map<String, Value> = circuit.into_iter().collect();
-        let about = json!({
-            "balance": upstream.service.balance.by.to_string(),
-            "endpoints": endpoints,
-            "circuit": circuit,
-        });
-        clusters.insert(upstream.label(), about);
-    }
-    Json(clusters.into())
-}
-
-async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let config = &shared.config;
-    let state = shared
-        .client
-        .as_ref()
-        .and_then(|client| client.state().borrow().clone());
-    let documents = state.iter().flat_map(|state| state.documents.iter());
-    let documents: Vec<Value> = documents
-        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()))
-        .collect();
-    let scope = |scope: &mixer_client::Scope| {
-        json!({
-            "revision": &*scope.revision,
-            "rules": scope.rules,
-            "quotas": scope.quotas,
-            "fail": if scope.fail_open { "open" } else { "closed" },
-            "reads_path": scope.reads_path,
-            "reads_claims": scope.reads_claims,
-            "records": scope.records,
-            "trace_sample": scope.trace_sample,
-            "standard_metrics": scope.standard_metrics,
-        })
-    };
-    let scopes = state.as_ref().map(|state| {
-        let outbound: serde_json::Map<String, Value> = state
-            .outbound
-            .iter()
-            .map(|(service, of)| (service.to_string(), scope(of)))
-            .collect();
-        json!({
-            "version": state.version,
-            "inbound": scope(&state.inbound),
-            "outbound": outbound,
-            "outbound_default": scope(&state.outbound_default),
-        })
-    });
-    let routing = shared.routing.load();
-    let upstreams: serde_json::Map<String, Value> = routing
-        .iter()
-        .flat_map(|routing| routing.upstreams())
-        .map(|upstream| {
-            let shown = upstream.show(shared.clock.now());
-            let addresses: Vec<String> = shown
-                .iter()
-                .map(|shown| shown.address.to_string())
-                .collect();
-            (upstream.label(), json!(addresses))
-        })
-        .collect();
-    Json(json!({
-        "proxy": {
-            "service": config.service,
-            "namespace": config.own_namespace(),
-            "labels": config.labels,
-            "app": config.app.map(|app| app.to_string()),
-            "workers": shared.counters.len(),
-        },
-        "scopes": scopes,
-        "documents": documents,
-        "addresses": upstreams,
-        "issuer_keys": shared.tokens.load().shown(),
-    }))
 }

@@ -288,63 +288,17 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The client behind trusted proxies: from the peer backwards through the header's entries as long as the one that vouches is
-/// trusted. `None` when a trusted proxy wrote what is no address: then nobody knows.
+/// The client behind the proxies that `rule` trusts; the peer, where there is no rule.
 pub(crate) fn client_ip(
     peer: IpAddr,
     headers: &HeaderMap,
     rule: Option<&ClientIp>,
 ) -> Option<IpAddr> {
-    let mut client = peer.to_canonical();
     let Some(rule) = rule else {
-        return Some(client);
+        return Some(peer.to_canonical());
     };
-    let trusted = |address: IpAddr| is_trusted(rule, address);
-    let values: Vec<&HeaderValue> = headers.get_all(&*rule.header).iter().collect();
-    let mut entries = values
-        .iter()
-        .rev()
-        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
-    while trusted(client) {
-        let Some(entry) = entries.next() else { break };
-        client = address(std::str::from_utf8(entry).ok()?.trim())?.to_canonical();
-    }
-    Some(client)
-}
-
-/// Whether the word of the proxy at `address` is taken.
-pub(crate) fn is_trusted(rule: &ClientIp, address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    rule.trusted
-        .iter()
-        .any(|network| contains(*network, address))
-}
-
-/// `address`, `v4:port` or `[v6]:port`.
-fn address(entry: &str) -> Option<IpAddr> {
-    let bare = entry
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(entry);
-    bare.parse()
-        .ok()
-        .or_else(|| entry.parse::<SocketAddr>().ok().map(|both| both.ip()))
-}
-
-fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
-    let same = |network: u128, address: u128, bits: u8| {
-        let free = u32::from(bits.saturating_sub(length));
-        network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
-    };
-    match (network.to_canonical(), address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            same(network.to_bits().into(), address.to_bits().into(), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            same(network.to_bits(), address.to_bits(), 128)
-        }
-        _ => false,
-    }
+    let values = headers.get_all(&*rule.header).iter();
+    rule.client(peer, values.map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]

@@ -257,7 +257,9 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         let over = self.is_end_stream() || matches!(self.content, Content::Text(_));
-        self.finish((!over).then_some(Flag::DownstreamTermination));
+        let cut = self.exchange.as_ref().filter(|_| !over);
+        let cut = cut.map(|exchange| exchange.connection.broken_off());
+        self.finish(cut);
     }
 }
 

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Control, Proxy, Running, StartError};
+use crate::{AccessLog, Config, Control, LogFormat, LogTo, Proxy, Running, StartError, logging};
 
 /// The flags are wrong (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -65,6 +65,15 @@ pub struct Flags {
     /// Where health, metrics and the configuration are shown (15020 by custom).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// A file with the token that changes through --admin take; without one they are taken on loopback.
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Where each request is logged when it is over: a file, or `-` for standard output. SIGUSR1 opens the file anew.
+    #[arg(long, value_name = "PATH|-")]
+    access_log: Option<PathBuf>,
+    /// What its lines look like; text by default.
+    #[arg(long, value_name = "FORMAT", value_enum, requires = "access_log")]
+    access_log_format: Option<LogFormat>,
     /// Where Mixer listens.
     #[arg(long, value_name = "ADDR", conflicts_with = "documents")]
     mixer: Option<String>,
@@ -129,6 +138,14 @@ impl Flags {
         (config.service, config.namespace, config.labels) = (self.service, self.namespace, labels);
         (config.app, config.inbound, config.outbound, config.admin) =
             (app, inbound, outbound, admin);
+        config.admin_token = self.admin_token_file;
+        config.access_log = self.access_log.map(|to| AccessLog {
+            to: match to.to_str() {
+                Some("-") => LogTo::Stdout,
+                _ => LogTo::File(to),
+            },
+            format: self.access_log_format.unwrap_or_default(),
+        });
         config.transparent = self.transparent;
         config.dns = dns;
         config.workers = self.workers;
@@ -165,14 +182,7 @@ pub fn main() -> ExitCode {
 
 /// Runs a proxy with these flags until a signal ends it.
 pub fn run(flags: Flags) -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    // A host that logs already keeps its own way.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .try_init();
+    logging::begin();
     let config = match flags.config() {
         Ok(config) => config,
         Err(problems) => return fail(&problems.join("\n"), USAGE),
@@ -195,9 +205,9 @@ fn serve(running: Running) -> ExitCode {
         Err(error) => return fail(&format!("cannot wait for signals: {error}"), FAILED),
     };
     runtime.block_on(async {
-        let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-            (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}"), FAILED),
+        let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::user_defined1()].map(signal);
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut rotated)] = signals else {
+            return fail("cannot wait for signals", FAILED);
         };
         let shown = |address: Option<SocketAddr>| address.map_or_else(|| "none".to_owned(), |address| address.to_string());
         let (inbound, outbound, admin) = (shown(running.inbound()), shown(running.outbound()), shown(running.admin()));
@@ -205,6 +215,8 @@ fn serve(running: Running) -> ExitCode {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = running.until_ending() => {}
+            () = async { while rotated.recv().await.is_some() { running.reopen_access_log() } } => {}
             () = async { running.until_ready().await; tracing::info!("ready"); std::future::pending().await } => {}
         }
         tracing::info!("ending: no new connections, requests in flight may finish");

@@ -1,6 +1,7 @@
 //! What a proxy is told when it starts: plain data, checked by [`Config::validate`] before any port is bound.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub struct Config {
     pub outbound: Option<SocketAddr>,
     /// Where health, metrics and the configuration are shown.
     pub admin: Option<SocketAddr>,
+    /// The token that changes through the admin listener take; without one they are taken on loopback.
+    pub admin_token: Option<PathBuf>,
+    /// Where each request is logged, if anywhere.
+    pub access_log: Option<AccessLog>,
     /// Connections come here because a rule of the host redirects them: where they were going is read, and IPv6 is taken beside
     /// IPv4.
     pub transparent: bool,
@@ -43,6 +48,44 @@ pub enum Control {
     Mixer(String),
     /// Directories with services and mesh alone: nothing is checked or reported.
     Documents(Vec<PathBuf>),
+}
+
+/// A line for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where it goes.
+    pub to: LogTo,
+    /// What it looks like.
+    pub format: LogFormat,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// The process' standard output.
+    Stdout,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// As the flag says it.
+impl fmt::Display for LogTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What a log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Envoy's default format.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
 }
 
 /// Every bound, with its default.
@@ -108,6 +151,8 @@ impl Config {
             inbound: None,
             outbound: None,
             admin: None,
+            admin_token: None,
+            access_log: None,
             transparent: false,
             control,
             dns: None,
@@ -138,6 +183,9 @@ impl Config {
         }
         if self.service.as_ref().is_some_and(|name| name.is_empty()) {
             problem("--service is empty");
+        }
+        if self.admin_token.is_some() && self.admin.is_none() {
+            problem("--admin-token-file needs --admin: where it is asked for");
         }
         if self.transparent && cfg!(not(target_os = "linux")) {
             problem("--transparent needs Linux: nothing else tells where a connection was going");

@@ -50,6 +50,7 @@ pub(crate) struct Connection {
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
     ending: Cell<Ending>,
+    late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     _guard: DrainGuard,
 }
@@ -112,6 +113,7 @@ impl Connection {
             in_flight: Cell::new(0),
             idle_since: Cell::new(now),
             ending: Cell::new(Ending::No),
+            late: Cell::new(false),
             waker: RefCell::new(None),
             _guard: guard,
         })
@@ -179,6 +181,21 @@ impl Connection {
             if let Some(waker) = self.waker.borrow().as_ref() {
                 waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Ends it because its caller is too slow.
+    pub(crate) fn end_late(&self) {
+        self.late.set(true);
+        self.end(Ending::Now);
+    }
+
+    /// Why a response was not taken to its end.
+    pub(crate) fn broken_off(&self) -> Flag {
+        match (self.worker.is_stopped(), self.late.get()) {
+            (true, _) => Flag::LocalReset,
+            (false, true) => Flag::StreamIdle,
+            (false, false) => Flag::DownstreamTermination,
         }
     }
 

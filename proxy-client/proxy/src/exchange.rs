@@ -4,19 +4,20 @@
 //! who goes away, a panic and a broken server are all counted.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value, standard};
 use mixer_client::{Answer, At, Failure, InFlight, StandardSample, TraceContext, Verdict};
 use mixer_documents::{Protocol as Declared, Service};
 use mixer_runtime::Instant;
 
+use crate::access_log::{Entry, Line};
 use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter};
 use crate::config::Config;
 use crate::connection::Connection;
@@ -93,6 +94,8 @@ pub(crate) struct Exchange {
     /// `Scope::standard_metrics`.
     pub(crate) standard: bool,
     pub(crate) record: Option<Box<Record>>,
+    /// What the access log needs, if there is one.
+    pub(crate) entry: Option<Box<Entry>>,
     /// The name of the route that was taken.
     pub(crate) route: Option<Arc<str>>,
     /// What it holds of limits of how many at once; freed with it.
@@ -139,6 +142,7 @@ impl Exchange {
             response_bytes: 0,
             standard: true,
             record: None,
+            entry: None,
             route: None,
             in_flight: InFlight::default(),
         }
@@ -182,11 +186,55 @@ impl Exchange {
         self.flag = flag;
     }
 
+    /// Notes where the request was sent the last time, and how long a response took.
+    pub(crate) fn sent_to(&mut self, upstream: Option<SocketAddr>, took: Option<Duration>) {
+        if let Some(entry) = &mut self.entry {
+            (entry.upstream, entry.service_time) = (upstream, took);
+        }
+    }
+
+    /// Writes its line into the access log.
+    fn log(&self, duration: Duration) {
+        let worker = &self.connection.worker;
+        let (Some(entry), Some(lines)) = (&self.entry, &worker.access_log) else {
+            return;
+        };
+        let head = entry.head.as_ref();
+        fn bytes(value: &Option<HeaderValue>) -> Option<&[u8]> {
+            value.as_ref().map(HeaderValue::as_bytes)
+        }
+        let line = Line {
+            time: entry.time,
+            reporter: reporter(self.connection.at),
+            method: head.map(|head| head.method.as_str()),
+            path: head.map(|head| head.uri.path()),
+            protocol: head.map(|head| head.protocol()),
+            status: self.status,
+            grpc_status: self.grpc_status,
+            flags: self.flag.letters(),
+            received: self.request_bytes.get(),
+            sent: self.response_bytes,
+            duration,
+            service_time: entry.service_time,
+            forwarded_for: head.and_then(|head| bytes(&head.forwarded_for)),
+            user_agent: head.and_then(|head| bytes(&head.user_agent)),
+            request_id: head.and_then(|head| bytes(&head.request_id)),
+            authority: head.and_then(|head| head.authority()),
+            upstream: entry.upstream,
+            service: self.destination.name(&worker.shared.config),
+            route: self.route.as_deref(),
+            local: self.connection.meant(),
+            peer: self.connection.peer,
+        };
+        lines.add(&line, worker.is_stopped());
+    }
+
     fn report(&mut self, duration: Duration) {
         let worker = &self.connection.worker;
         worker
             .counters
             .finished(self.connection.at, self.status, self.flag, duration);
+        self.log(duration);
         let Some(client) = &worker.shared.client else {
             return;
         };
@@ -285,7 +333,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if self.status == 0 && self.flag == Flag::None && self.protocol != Protocol::Tcp {
-            self.flag = Flag::DownstreamTermination;
+            self.flag = self.connection.broken_off();
         }
         let now = self.connection.worker.shared.clock.now();
         self.report(now.since(self.started));

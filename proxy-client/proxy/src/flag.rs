@@ -47,6 +47,10 @@ pub(crate) enum Flag {
     NoRoute,
     /// The caller went away before the response was complete.
     DownstreamTermination,
+    /// The caller was cut off, for neither the request's rest came nor was the response taken.
+    StreamIdle,
+    /// The proxy ended before the response was complete.
+    LocalReset,
     /// The request was malformed or ambiguous.
     DownstreamProtocol,
 }
@@ -76,6 +80,8 @@ impl Flag {
             Flag::NoUpstream => "UH",
             Flag::NoRoute => "NR",
             Flag::DownstreamTermination => "DC",
+            Flag::StreamIdle => "SI",
+            Flag::LocalReset => "LR",
             Flag::DownstreamProtocol => "DPE",
         }
     }

@@ -4,6 +4,7 @@
 //! at the very moment it was taken: then a request of which nothing was written, or one that is idempotent and has no body (RFC
 //! 9110 section 9.2.2), is sent once more on a fresh connection. Nothing else is sent twice.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -42,6 +43,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) http2: bool,
     /// Where it was tried already; where it fails is added.
     pub(crate) tried: &'a mut Vec<SocketAddr>,
+    /// Where it is sent is noted here.
+    pub(crate) sent_to: &'a Cell<Option<SocketAddr>>,
     /// When its time is over.
     pub(crate) until: Option<Instant>,
 }
@@ -160,6 +163,7 @@ pub(crate) async fn forward(
         hash,
         http2,
         tried,
+        sent_to,
         until,
     } = sending;
     let permit = target.permit(Kind::Requests)?;
@@ -170,6 +174,7 @@ pub(crate) async fn forward(
         let Some(tried_now) = target.pick(worker, wanted) else {
             return Err(Reply::no_upstream(target.name()));
         };
+        sent_to.set(Some(tried_now.address));
         let leased = tokio::select! {
             biased;
             leased = lease(worker, target, tried_now.address, http2, again) => Some(leased),

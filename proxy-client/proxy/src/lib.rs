@@ -5,6 +5,7 @@
 //! sides report. [`Proxy::start`] turns a [`Config`] into [`Running`].
 
 mod accept;
+mod access_log;
 mod admin;
 mod attributes;
 mod body;
@@ -19,11 +20,13 @@ mod guard;
 mod headers;
 mod intercept;
 mod iptables;
+mod logging;
 mod metrics;
 mod opaque;
 mod outside;
 mod pace;
 mod pool;
+mod probe;
 mod rate_limit;
 mod reply;
 mod request;
@@ -39,5 +42,5 @@ mod upstream;
 mod vet;
 mod worker;
 
-pub use config::{Config, Control, Limits};
+pub use config::{AccessLog, Config, Control, Limits, LogFormat, LogTo};
 pub use start::{Proxy, Running, StartError};

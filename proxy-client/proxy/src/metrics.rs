@@ -39,6 +39,7 @@ pub(crate) struct Counters {
     mirror_failed: AtomicU64,
     mirror_dropped: AtomicU64,
     cut: AtomicU64,
+    probed: AtomicU64,
 }
 
 /// Requests by the first digit of their status; 0: none was sent.
@@ -129,6 +130,11 @@ impl Counters {
 
     pub(crate) fn mirror_dropped(&self) {
         add(&self.mirror_dropped, 1);
+    }
+
+    /// A request was passed on without a check, as `probes` of its service says.
+    pub(crate) fn probed(&self) {
+        add(&self.probed, 1);
     }
 
     /// A caller's connection was ended because it was too slow, or sent too many HTTP/2 frames that carry nothing.
@@ -296,6 +302,23 @@ impl Collector for Exposed {
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
         )?;
+        counter(
+            "mixer_proxy_probes",
+            "Requests passed on without a check, as `probes` of the service says",
+            sum(|c| &c.probed),
+        )?;
+        if let Some(log) = &self.0.logged {
+            counter(
+                "mixer_proxy_access_log_lines",
+                "Lines of the access log",
+                log.written(),
+            )?;
+            counter(
+                "mixer_proxy_access_log_lines_dropped",
+                "Lines of the access log that are lost: too many waited, or the file could not be written",
+                log.dropped(),
+            )?;
+        }
         if let Some(client) = &self.0.client {
             for (name, help, count) in client_counters(&client.stats()) {
                 counter(name, help, count)?;

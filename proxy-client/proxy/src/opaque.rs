@@ -14,14 +14,15 @@ use mixer_documents::Protocol as Declared;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
+use crate::access_log::Entry;
 use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
-use crate::intercept;
 use crate::pool::{ConnectError, Place};
 use crate::reply::Reply;
 use crate::upstream::{Attempt, Kind, Outcome, Upstream, Wanted};
+use crate::{intercept, route};
 
 /// Where the bytes go.
 enum Target {
@@ -61,8 +62,14 @@ fn begin(connection: &Rc<Connection>) -> Exchange {
         At::Inbound => connection.worker.own_destination(),
         At::Outbound => Destination::Outside,
     };
-    let now = connection.worker.shared.clock.now();
-    Exchange::begin(connection, destination, Protocol::Tcp, now)
+    let worker = &connection.worker;
+    let now = worker.shared.clock.now();
+    let mut exchange = Exchange::begin(connection, destination, Protocol::Tcp, now);
+    if worker.access_log.is_some() {
+        let time = worker.shared.clock.wall();
+        exchange.entry = Some(Box::new(Entry::opaque(time)));
+    }
+    exchange
 }
 
 async fn open(exchange: &mut Exchange) -> Result<Server, Flag> {
@@ -70,11 +77,13 @@ async fn open(exchange: &mut Exchange) -> Result<Server, Flag> {
     check(exchange).await?;
     let connection = exchange.connection.clone();
     let worker = &connection.worker;
-    let connected = match target {
-        Target::Application(app) => worker.to_application.connect(app, None).await,
-        Target::Outside(address) => worker.pool.connect(address, None).await,
+    let (pool, address) = match target {
+        Target::Application(app) => (&worker.to_application, app),
+        Target::Outside(address) => (&worker.pool, address),
         Target::Service(upstream) => return balanced(exchange, &upstream).await,
     };
+    exchange.sent_to(Some(address), None);
+    let connected = pool.connect(address, None).await;
     let (stream, _place) = connected.map_err(|error| failed(&error))?;
     Ok(Server {
         stream,
@@ -97,9 +106,12 @@ fn target(exchange: &mut Exchange) -> Result<Target, Flag> {
     let routing = connection.worker.routing();
     let routing = routing.as_ref().ok_or(Flag::MixerCold)?;
     if let Some(routed) = routing.at(original) {
-        let upstream = &routed.whole;
-        exchange.destination = Destination::Service(upstream.clone());
-        return Ok(Target::Service(upstream.clone()));
+        exchange.destination = Destination::Service(routed.whole.clone());
+        let facts = exchange.facts();
+        let (target, route) =
+            route::choose_for_connection(routed, &facts, &routing.references, &shared.random);
+        exchange.route = route;
+        return Ok(Target::Service(target));
     }
     if !routing.mesh.outbound_allow || intercept::is_own(shared, original) {
         return Err(Flag::NoRoute);
@@ -155,8 +167,9 @@ async fn check(exchange: &mut Exchange) -> Result<(), Flag> {
 }
 
 /// A connection to one of the service's endpoints; to another where the first takes none.
-async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Server, Flag> {
-    let worker = &exchange.connection.worker;
+async fn balanced(exchange: &mut Exchange, upstream: &Arc<Upstream>) -> Result<Server, Flag> {
+    let connection = exchange.connection.clone();
+    let worker = &connection.worker;
     let shared = &worker.shared;
     let _pending = upstream
         .circuit
@@ -176,6 +189,7 @@ async fn balanced(exchange: &Exchange, upstream: &Arc<Upstream>) -> Result<Serve
             .pick(wanted, shared.clock.now(), &shared.random)
             .ok_or(Flag::NoUpstream)?;
         let address = attempt.endpoint.address;
+        exchange.sent_to(Some(address), None);
         match worker.pool.connect(address, Some(&upstream.circuit)).await {
             Ok((stream, _place)) => {
                 attempt.ended(Outcome::Answered, shared.clock.now());

@@ -3,6 +3,7 @@
 //! The order matters. Hop-by-hop headers and claims of identity go first, so that rules see what the server will see. The path
 //! is read once, and where rules read it that reading is what the server receives. Nothing is sent before the answer is there.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -16,7 +17,8 @@ use mixer_attributes::{AttributeBag, host};
 use mixer_client::{Answer, Asking, At, Because, DecisionSample, Scope, Verdict};
 use mixer_documents::{Protocol as Declared, Service};
 
-use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip, is_trusted};
+use crate::access_log::Entry;
+use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
 use crate::connection::Connection;
 use crate::exchange::{Destination, Exchange, Protocol, Record};
@@ -24,6 +26,7 @@ use crate::flag::Flag;
 use crate::forward::{Carrying, Held, Target};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::pace::Owed;
+use crate::probe::is_probe;
 use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
@@ -62,6 +65,10 @@ pub(crate) async fn handle(
         .contains_key(header::UPGRADE)
         .then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
+    let worker = &connection.worker;
+    if worker.access_log.is_some() {
+        exchange.entry = Some(Box::new(Entry::http(worker.shared.clock.wall(), &parts)));
+    }
     Ok(match pass(&mut exchange, parts, body).await {
         Ok(Passed::Response(response, carrying)) => {
             response.map(|body| ResponseBody::upstream(body, carrying, exchange))
@@ -104,9 +111,12 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
     let forwarding = routing.mesh.client_ip.as_ref();
-    if at == At::Inbound && !forwarding.is_some_and(|rule| is_trusted(rule, connection.peer.ip())) {
+    if at == At::Inbound && !forwarding.is_some_and(|rule| rule.trusts(connection.peer.ip())) {
         let header = forwarding.map(|rule| &*rule.header);
         headers::strip_forwarded(&mut parts.headers, header);
+    }
+    if let Some(entry) = &mut exchange.entry {
+        entry.settle(&parts.headers);
     }
     let token = match at {
         At::Inbound => match token::judge(shared, &parts) {
@@ -179,7 +189,12 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         return Err(Reply::malformed(why.to_string()));
     }
 
-    let token = token.map_err(|refused| refused.reply(service))?;
+    let alone = asked_upgrade.is_none() && body.is_end_stream();
+    let probe = alone && is_probe(exchange, declared, &parts, forwarding);
+    let token = match token {
+        Err(refused) if !probe => return Err(refused.reply(service)),
+        token => token.ok().flatten(),
+    };
     let head = Head {
         method: parts.method.as_str(),
         raw_path: parts.uri.path(),
@@ -192,10 +207,16 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         time,
         token: token.as_ref().map(|passed| &*passed.verified),
     };
-    let answer = match answer(exchange, scope.as_deref(), &head) {
-        Ok(answer) => answer,
-        // What is seldom needed is large, and lives elsewhere than in every request's future.
-        Err(asking) => Box::pin(ask(exchange, asking, &head)).await,
+    let answer = match probe {
+        true => {
+            worker.counters.probed();
+            None
+        }
+        false => match answer(exchange, scope.as_deref(), &head) {
+            Ok(answer) => answer,
+            // What is seldom needed is large, and lives elsewhere than in every request's future.
+            Err(asking) => Box::pin(ask(exchange, asking, &head)).await,
+        },
     };
     if let (Some(answer), Some(client)) = (&answer, &shared.client)
         && answer.because != Because::Nothing
@@ -305,8 +326,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if let Some(to) = chosen.as_ref().and_then(|chosen| chosen.mirror.as_ref()) {
         route::mirror(worker, to, http2, &request, replay.as_ref());
     }
+    let sent_to = Cell::new(None);
+    let sent_at = exchange.entry.is_some().then(|| shared.clock.now());
     let asked = Asked {
         target: &target,
+        sent_to: &sent_to,
         hash,
         http2,
         grpc,
@@ -314,11 +338,16 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         replay: replay.as_ref(),
         repeatable: asked_upgrade.is_none(),
     };
+    let carried = route::carry(worker, asked, request).await;
+    if let Some(sent_at) = sent_at {
+        let took = carried.is_ok().then(|| shared.clock.now().since(sent_at));
+        exchange.sent_to(sent_to.get(), took);
+    }
     let Carried {
         mut response,
         carrying,
         spent,
-    } = match route::carry(worker, asked, request).await {
+    } = match carried {
         Ok(carried) => carried,
         Err(_) if connection.pace.is_refused() => return Err(Malformed::Framing.into()),
         Err(reply) => return Err(reply),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_attributes::AttributeBag;
-use mixer_cel::Evaluation;
+use mixer_cel::{Evaluation, References};
 use mixer_documents::{Retry, RouteRule, RouteTable};
 use mixer_runtime::Random;
 
@@ -24,7 +24,7 @@ pub(crate) use changes::{change, rewritten};
 pub(crate) use mirror::mirror;
 pub(crate) use replay::{Reader, Replay};
 
-use crate::attributes::Head;
+use crate::attributes::{Facts, Head};
 use crate::exchange::Exchange;
 use crate::routing::Routing;
 use crate::upstream::{self, Upstream};
@@ -82,15 +82,7 @@ pub(crate) fn choose(
     head.fill(exchange.protocol, &mut bag);
     let mut evaluation = Evaluation::new(&bag, &routing.references);
     let (route, rule) = table.first(&mut evaluation)?;
-    let sticky = rule.sticky.as_ref();
-    let sticky = sticky.and_then(|sticky| sticky.evaluate(&mut evaluation).ok());
-    let number = match sticky {
-        // Salted, so that who is first in one split need not be first in the next; the same on every proxy.
-        Some(value) => upstream::hash(&format!("{}\0{}", rule.name, value.to_text())),
-        None => random.next(),
-    };
-    let part = |subset: &Arc<str>| routed.subsets.get(subset);
-    let target = rule.subset(number).and_then(part).unwrap_or(&routed.whole);
+    let target = split(routed, rule, &mut evaluation, random);
     let mut chosen = Chosen {
         target: target.clone(),
         route: route.name.clone(),
@@ -110,7 +102,7 @@ pub(crate) fn choose(
     if let Some(mirror) = &rule.mirror
         && hit(mirror.percent, random)
     {
-        chosen.mirror = part(&mirror.to).cloned();
+        chosen.mirror = routed.subsets.get(&mirror.to).cloned();
     }
     if let Some(redirect) = &rule.redirect {
         chosen.redirect = Some(redirect.location.render(&mut evaluation));
@@ -118,6 +110,50 @@ pub(crate) fn choose(
     Some(chosen)
 }
 
+/// Where a connection that is not HTTP goes, and the route that says so, if one does.
+pub(crate) fn choose_for_connection(
+    routed: &Routed,
+    facts: &Facts<'_>,
+    references: &References,
+    random: &Random,
+) -> (Arc<Upstream>, Option<Arc<str>>) {
+    let Some(table) = &routed.table else {
+        return (routed.whole.clone(), None);
+    };
+    let mut bag = AttributeBag::new();
+    facts.fill(&mut bag);
+    let mut evaluation = Evaluation::new(&bag, references);
+    match table.of_connection(&mut evaluation) {
+        Some((route, rule)) => {
+            let target = split(routed, rule, &mut evaluation, random);
+            (target.clone(), Some(route.name.clone()))
+        }
+        None => (routed.whole.clone(), None),
+    }
+}
+
+/// The part of the service that a rule sends to this time.
+fn split<'r, 'a>(
+    routed: &'r Routed,
+    rule: &'a RouteRule,
+    evaluation: &mut Evaluation<'a>,
+    random: &Random,
+) -> &'r Arc<Upstream> {
+    let sticky = rule.sticky.as_ref();
+    let sticky = sticky.and_then(|sticky| sticky.evaluate(evaluation).ok());
+    let number = match sticky {
+        // Salted, so that who is first in one split need not be first in the next; the same on every proxy.
+        Some(value) => upstream::hash(&format!("{}\0{}", rule.name, value.to_text())),
+        None => random.next(),
+    };
+    let subset = rule.subset(number);
+    let part = subset.and_then(|subset| routed.subsets.get(subset));
+    part.unwrap_or(&routed.whole)
+}
+
 fn hit(percent: f64, random: &Random) -> bool {
     percent >= 100.0 || (percent > 0.0 && random.unit() * 100.0 < percent)
 }
+
+#[cfg(test)]
+mod tests;

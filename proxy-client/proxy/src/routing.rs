@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,14 +15,15 @@ use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value};
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Jwt, Mesh, PolicySet, Service, Sources, Subset};
+use mixer_documents::{Directory, Jwt, Mesh, PolicySet, Route, Service, Sources, Subset};
 use mixer_runtime::Instant;
+use tokio::task::{self, JoinError, JoinSet};
 
 use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
 use crate::token::Tokens;
-use crate::upstream::{Checked, Upstream, check_health};
+use crate::upstream::{Checked, Turns, Upstream, check_health};
 
 /// How often it is looked whether names are to be resolved, or endpoints to be checked, again.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,6 +36,8 @@ pub(crate) struct Routing {
     pub(crate) own: Option<Arc<Service>>,
     /// The issuers whose tokens callers of the own service may have.
     pub(crate) jwts: Vec<Arc<Jwt>>,
+    /// Every route, in document order.
+    pub(crate) routes: Vec<Arc<Route>>,
     /// What the documents' expressions refer to.
     pub(crate) references: References,
     directory: Directory,
@@ -50,9 +54,10 @@ pub(crate) struct Addresses {
 }
 
 impl Routing {
-    /// The routing of `set`, with names resolved as far as they can be now.
+    /// The routing of `set`, with names resolved as far as they can be now: all are asked for together.
     async fn new(set: &PolicySet, before: Option<&Routing>, shared: &Shared) -> Self {
         let mut services = HashMap::new();
+        let mut resolving = JoinSet::new();
         for service in &set.services {
             let known = before.and_then(|before| before.services.get(&service.name));
             let whole = Upstream::new(service.clone(), known.map(|known| &*known.whole));
@@ -60,27 +65,32 @@ impl Routing {
                 let known = known.and_then(|known| known.subsets.get(&subset.name));
                 Upstream::part(&whole, subset, known.map(|known| &**known))
             };
-            let parts: Vec<Upstream> = service.subsets.iter().map(part).collect();
+            let parts: Vec<_> = service.subsets.iter().map(part).map(Arc::new).collect();
+            let whole = Arc::new(whole);
             if let Some(resolver) = shared.resolver.get() {
                 for upstream in parts.iter().chain([&whole]) {
-                    upstream.resolve(resolver, &shared.clock).await;
+                    let upstream = upstream.clone();
+                    let (resolver, clock) = (resolver.clone(), shared.clock.clone());
+                    resolving.spawn(async move { upstream.resolve(&resolver, &clock).await });
                 }
             }
             let named = service.subsets.iter().map(|subset| subset.name.clone());
             let routed = Routed {
-                whole: Arc::new(whole),
-                subsets: named.zip(parts.into_iter().map(Arc::new)).collect(),
+                whole,
+                subsets: named.zip(parts).collect(),
                 table: set.route_table(&service.name, service.namespace.as_deref()),
                 budget: known.map_or_else(Arc::default, |known| known.budget.clone()),
             };
             services.insert(service.name.clone(), routed);
         }
+        while resolving.join_next().await.is_some() {}
         let own = shared.config.service.as_deref();
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
         let routing = Self {
             mesh: set.mesh.clone(),
+            routes: set.routes.clone(),
             references: set.references.clone(),
             jwts: issuers(set, own.as_deref(), shared),
             own,
@@ -119,6 +129,13 @@ impl Routing {
             }
         }
         self.addresses.store(Arc::new(addresses));
+    }
+
+    /// Every service, by name.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&Arc<str>, &Routed)> {
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by_key(|(name, _)| *name);
+        services.into_iter()
     }
 
     /// Every service and every part of one.
@@ -238,29 +255,58 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-/// Resolves names again when their time is over, and asks endpoints whether they are well.
+/// Resolves names again when their time is over, and asks endpoints whether they are well. Each service is seen to by itself: one
+/// whose servers say nothing holds up no other.
 pub(crate) async fn keep_upstreams(shared: Arc<Shared>) {
+    let turns = Turns::default();
     let mut kept: HashMap<String, Kept> = HashMap::new();
+    let mut working = JoinSet::new();
+    // Whom each task sees to: nobody twice at once.
+    let mut busy: HashMap<task::Id, String> = HashMap::new();
     loop {
         let routing = shared.routing.load_full();
-        let upstreams: Vec<&Arc<Upstream>> = routing
-            .iter()
-            .flat_map(|routing| routing.upstreams())
+        let upstreams = routing.iter().flat_map(|routing| routing.upstreams());
+        let upstreams: HashMap<String, &Arc<Upstream>> = upstreams
+            .map(|upstream| (upstream.label(), upstream))
             .collect();
-        kept.retain(|name, _| upstreams.iter().any(|upstream| upstream.label() == *name));
-        let mut resolved = false;
-        for upstream in upstreams {
-            let kept = kept.entry(upstream.label()).or_default();
-            resolved |= kept.see_to(upstream, &shared).await;
-        }
-        if let Some(routing) = &routing
-            && resolved
-            && shared.config.transparent
-        {
-            routing.index();
+        kept.retain(|name, _| upstreams.contains_key(name));
+        for (name, upstream) in upstreams {
+            if busy.values().any(|busy| *busy == name) {
+                continue;
+            }
+            let mut one = kept.remove(&name).unwrap_or_default();
+            if !one.is_due(upstream, shared.clock.now()) {
+                kept.insert(name, one);
+                continue;
+            }
+            let (upstream, shared, turns) = (upstream.clone(), shared.clone(), turns.clone());
+            let task = working.spawn(async move {
+                let resolved = one.see_to(&upstream, &turns, &shared).await;
+                (one, resolved)
+            });
+            busy.insert(task.id(), name);
         }
         drop(routing);
-        shared.clock.sleep(TICK).await;
+        let mut tick = pin!(shared.clock.sleep(TICK));
+        loop {
+            let done = tokio::select! {
+                () = &mut tick => break,
+                Some(done) = working.join_next_with_id() => done,
+            };
+            // One that panicked begins anew.
+            let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+            let name = busy.remove(&id);
+            let (Some(name), Ok((_, (one, resolved)))) = (name, done) else {
+                continue;
+            };
+            kept.insert(name, one);
+            if resolved
+                && shared.config.transparent
+                && let Some(routing) = shared.routing.load().as_ref()
+            {
+                routing.index();
+            }
+        }
     }
 }
 
@@ -272,22 +318,30 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether names were asked for.
-    async fn see_to(&mut self, upstream: &Arc<Upstream>, shared: &Shared) -> bool {
-        let resolver = shared.resolver.get();
-        let resolver = resolver.filter(|_| upstream.is_due(shared.clock.now()));
-        if let Some(resolver) = resolver {
-            upstream.resolve(resolver, &shared.clock).await;
-        }
-        // Another document may have other checks: it is asked at once.
-        let due = match &self.checks {
+    fn is_due(&self, upstream: &Upstream, now: Instant) -> bool {
+        upstream.is_due(now) || self.is_check_due(upstream, now)
+    }
+
+    /// Another document may have other checks: endpoints are asked at once.
+    fn is_check_due(&self, upstream: &Upstream, now: Instant) -> bool {
+        match &self.checks {
             Some((service, next)) if Arc::ptr_eq(service, &upstream.service) => {
-                next.is_some_and(|next| next <= shared.clock.now())
+                next.is_some_and(|next| next <= now)
             }
             _ => true,
-        };
-        if due {
-            let next = check_health(upstream, &mut self.checked, &shared.clock).await;
+        }
+    }
+
+    /// Whether names were asked for.
+    async fn see_to(&mut self, upstream: &Arc<Upstream>, turns: &Turns, shared: &Shared) -> bool {
+        let clock = &shared.clock;
+        let resolver = shared.resolver.get();
+        let resolver = resolver.filter(|_| upstream.is_due(clock.now()));
+        if let Some(resolver) = resolver {
+            upstream.resolve(resolver, clock).await;
+        }
+        if self.is_check_due(upstream, clock.now()) {
+            let next = check_health(upstream, &mut self.checked, turns, clock).await;
             self.checks = Some((upstream.service.clone(), next));
         }
         resolver.is_some()
@@ -330,6 +384,7 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
             mesh: set.mesh.clone(),
             own: None,
             jwts: Vec::new(),
+            routes: Vec::new(),
             references: set.references.clone(),
             directory: Directory::new(set.services.iter().cloned()),
             services: services.collect(),

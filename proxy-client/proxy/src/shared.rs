@@ -10,6 +10,7 @@ use mixer_client::Client;
 use mixer_runtime::{Clock, Drain, Random};
 use tokio::sync::watch;
 
+use crate::access_log::Tally;
 use crate::config::Config;
 use crate::exchange::workload_of;
 use crate::intercept::Loops;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) routing_problem: ArcSwapOption<String>,
     /// One per worker.
     pub(crate) counters: Vec<Arc<Counters>>,
+    /// Of the access log, if there is one.
+    pub(crate) logged: Option<Arc<Tally>>,
     pub(crate) drain: Drain,
     refused: AtomicU64,
     /// The name of the own service's workload.
@@ -57,6 +60,7 @@ impl Shared {
         clock: Clock,
         random: Arc<Random>,
         client: Option<Client>,
+        logged: Option<Arc<Tally>>,
         workers: usize,
     ) -> Self {
         let own_workload = config
@@ -76,6 +80,7 @@ impl Shared {
             routed: watch::Sender::new(false),
             routing_problem: ArcSwapOption::empty(),
             counters: (0..workers).map(|_| Arc::default()).collect(),
+            logged,
             drain: Drain::new(),
             refused: AtomicU64::new(0),
             own_workload,

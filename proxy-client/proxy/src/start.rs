@@ -11,11 +11,12 @@ use std::time::Duration;
 use mixer_attributes::{OwnedBag, OwnedValue, vocabulary as name};
 use mixer_client::{At, Client};
 use mixer_documents::{Diagnostics, Mode, PolicySet, Sources};
-use mixer_runtime::{Clock, Random, Tasks};
+use mixer_runtime::{Clock, Guard, Random, Tasks};
 use tokio::runtime::{Builder, Handle, LocalOptions, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::{Lines, Log};
 use crate::config::{Config, Control};
 use crate::shared::Shared;
 use crate::upstream::Resolver;
@@ -52,6 +53,10 @@ pub enum StartError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    /// The access log's file cannot be opened.
+    #[error("cannot write the access log {path}: {error}")]
+    #[allow(missing_docs)]
+    AccessLog { path: String, error: std::io::Error },
     /// The system gives no thread or no event queue.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -66,6 +71,7 @@ pub struct Running {
     shared: Arc<Shared>,
     ending: Ending,
     threads: Vec<JoinHandle<()>>,
+    log: Option<Log>,
     ended: Option<oneshot::Receiver<usize>>,
 }
 
@@ -83,6 +89,11 @@ impl Proxy {
         if !problems.is_empty() {
             return Err(StartError::Config(problems));
         }
+        let guard = config
+            .admin
+            .map(|admin| Guard::new(config.admin_token.clone(), admin))
+            .transpose()
+            .map_err(|problem| StartError::Config(vec![problem]))?;
         let documents = match &config.control {
             Control::Mixer(_) => None,
             Control::Documents(paths) => Some(read(paths)?),
@@ -108,17 +119,28 @@ impl Proxy {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             workers => workers,
         };
-        let shared = Arc::new(Shared::new(config, clock, random, client, workers));
+        let mut threads = Vec::new();
+        let mut log = None;
+        if let Some(config) = &config.access_log {
+            let (started, thread) = Log::start(config).map_err(|error| StartError::AccessLog {
+                path: config.to.to_string(),
+                error,
+            })?;
+            log = Some(started);
+            threads.push(thread);
+        }
+        let logged = log.as_ref().map(|log| log.tally.clone());
+        let shared = Arc::new(Shared::new(config, clock, random, client, logged, workers));
         let _ = shared.bound.set(bound.concat());
 
         let ending = Ending::default();
         let stop = CancellationToken::new();
-        let mut threads = Vec::new();
         let mut handed = Vec::new();
         for number in 0..workers {
             let (sender, receiver) = mpsc::channel(HANDED_OVER);
             handed.push(sender);
-            threads.push(start_worker(number, &shared, receiver, &stop)?);
+            let lines = log.as_ref().map(|log| log.lines(&shared.clock));
+            threads.push(start_worker(number, &shared, receiver, lines, &stop)?);
         }
         let (tell, ended) = oneshot::channel();
         let listeners = [(At::Inbound, inbound), (At::Outbound, outbound)]
@@ -130,7 +152,7 @@ impl Proxy {
             tasks,
             listeners,
             handed,
-            admin: admin.into_iter().next(),
+            admin: admin.into_iter().next().zip(guard),
             documents,
             ending: ending.clone(),
             stop,
@@ -148,6 +170,7 @@ impl Proxy {
             shared,
             ending,
             threads,
+            log,
             ended: Some(ended),
         })
     }
@@ -181,6 +204,18 @@ impl Running {
         let _ = routed.wait_for(|routed| *routed).await;
     }
 
+    /// Waits until it was told to end through its admin listener; [`Running::shutdown`] then waits for the end.
+    pub async fn until_ending(&self) {
+        self.ending.gracefully.cancelled().await;
+    }
+
+    /// Opens the file of the access log anew, after it was moved away.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
     /// The client's counts; `None` with [`Control::Documents`].
     pub fn stats(&self) -> Option<mixer_client::Stats> {
         self.shared.client.as_ref().map(Client::stats)
@@ -194,6 +229,7 @@ impl Running {
             Some(ended) => ended.await.unwrap_or(0),
             None => 0,
         };
+        drop(self.log.take());
         for thread in self.threads.drain(..) {
             // They have nothing left to do but return.
             let _ = thread.join();
@@ -316,6 +352,7 @@ fn start_worker(
     number: usize,
     shared: &Arc<Shared>,
     accepted: mpsc::Receiver<worker::Accepted>,
+    lines: Option<Lines>,
     stop: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
     let (shared, counters, stop) = (
@@ -332,7 +369,7 @@ fn start_worker(
         match runtime {
             Ok(runtime) => {
                 let _ = tell.send(Ok(()));
-                worker::run(&runtime, shared, counters, accepted, stop);
+                worker::run(&runtime, shared, counters, accepted, lines, stop);
             }
             Err(error) => drop(tell.send(Err(error))),
         }
@@ -356,7 +393,7 @@ struct ControlThread {
     tasks: Tasks,
     listeners: Vec<(At, TcpListener)>,
     handed: Vec<mpsc::Sender<worker::Accepted>>,
-    admin: Option<TcpListener>,
+    admin: Option<(TcpListener, Guard)>,
     documents: Option<PolicySet>,
     ending: Ending,
     stop: CancellationToken,
@@ -394,8 +431,13 @@ impl ControlThread {
             tasks.spawn_until_stop("follow watch", routing::follow(shared.clone()));
         }
         tasks.spawn_until_stop("upstreams", routing::keep_upstreams(shared.clone()));
-        if let Some(listener) = admin {
-            tasks.spawn_until_stop("admin", admin::serve(listener, shared.clone()));
+        if let Some((listener, guard)) = admin {
+            let admin = admin::Admin {
+                shared: shared.clone(),
+                guard,
+                end: ending.gracefully.clone(),
+            };
+            tasks.spawn_until_stop("admin", admin::serve(listener, admin));
         }
         let accepting = Tasks::new();
         for (at, listener) in listeners {

@@ -26,7 +26,7 @@ use mixer_runtime::{Instant, Random};
 
 pub(crate) use circuit::{Circuit, Kind, Permit};
 pub(crate) use endpoint::{Endpoint, Outcome, Shown};
-pub(crate) use health::{Checked, check_health};
+pub(crate) use health::{Checked, Turns, check_health};
 pub(crate) use names::Resolver;
 use ring::Ring;
 pub(crate) use ring::hash;

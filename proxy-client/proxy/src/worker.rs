@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::Lines;
 use crate::config::Limits;
 use crate::connection::{self, Connection, Ending, Ends};
 use crate::exchange::Destination;
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// Where requests are logged, if they are.
+    pub(crate) access_log: Option<Rc<Lines>>,
     /// Copies of requests in flight.
     pub(crate) mirrors: Rc<Cell<usize>>,
     /// Addresses of hosts no service names, for a while.
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
     state: RefCell<Watched>,
     connections: RefCell<HashMap<usize, Rc<Connection>>>,
     draining: Cell<bool>,
+    stopped: Cell<bool>,
     swept: Cell<Instant>,
 }
 
@@ -65,6 +69,37 @@ struct Watched {
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>, counters: Arc<Counters>, lines: Option<Lines>) -> Rc<Self> {
+        let news = shared.client.as_ref().map(|client| client.state());
+        let newest = news.as_ref().and_then(|news| news.borrow().clone());
+        let pool = |leaving| {
+            let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
+            Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
+        };
+        let (to_others, to_application) = match shared.config.transparent {
+            true => (
+                Leaving::Watched(shared.loops.clone()),
+                Leaving::Unredirected,
+            ),
+            false => (Leaving::AsUsual, Leaving::AsUsual),
+        };
+        Rc::new(Self {
+            pool: pool(to_others),
+            to_application: pool(to_application),
+            no_bytes: Rc::new(Cell::new(0)),
+            access_log: lines.map(Rc::new),
+            mirrors: Rc::default(),
+            outside: RefCell::new(HashMap::new()),
+            state: RefCell::new(Watched { news, newest }),
+            connections: RefCell::new(HashMap::new()),
+            draining: Cell::new(false),
+            stopped: Cell::new(false),
+            swept: Cell::new(shared.clock.now()),
+            shared,
+            counters,
+        })
+    }
+
     /// What applies to requests at this side to `service`; `None` before the first state, and without a Mixer.
     pub(crate) fn scope(&self, at: At, service: Option<&str>) -> Option<Arc<Scope>> {
         let mut watched = self.state.borrow_mut();
@@ -96,6 +131,11 @@ impl Worker {
         self.swept.get()
     }
 
+    /// Whether its runtime has ended: what is still in flight is cut.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     fn sweep(&self) {
         let now = self.shared.clock.now();
         self.swept.set(now);
@@ -104,7 +144,7 @@ impl Worker {
         for connection in self.connections.borrow().values() {
             if connection.pace.is_late(now, limits) {
                 self.counters.cut();
-                connection.end(Ending::Now);
+                connection.end_late();
             }
             if let Some(since) = connection.idle_since()
                 && now.since(since) > idle
@@ -142,11 +182,15 @@ impl Worker {
             peer,
             guard,
         } = accepted;
-        let Ok(stream) = TcpStream::from_std(stream) else {
-            return;
-        };
-        let Ok(local) = stream.local_addr() else {
-            return;
+        let taken = stream.local_addr();
+        let taken = taken.and_then(|local| Ok((local, TcpStream::from_std(stream)?)));
+        let (local, stream) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::debug!(%peer, "a connection cannot be served: {error}");
+                // It was counted as open when it was handed over.
+                return self.counters.closed();
+            }
         };
         let original = match self.shared.config.transparent {
             true => intercept::original(&stream, at, local),
@@ -202,34 +246,10 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     mut accepted: mpsc::Receiver<Accepted>,
+    lines: Option<Lines>,
     stop: CancellationToken,
 ) {
-    let news = shared.client.as_ref().map(|client| client.state());
-    let newest = news.as_ref().and_then(|news| news.borrow().clone());
-    let pool = |leaving| {
-        let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
-        Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
-    };
-    let (to_others, to_application) = match shared.config.transparent {
-        true => (
-            Leaving::Watched(shared.loops.clone()),
-            Leaving::Unredirected,
-        ),
-        false => (Leaving::AsUsual, Leaving::AsUsual),
-    };
-    let worker = Rc::new(Worker {
-        pool: pool(to_others),
-        to_application: pool(to_application),
-        no_bytes: Rc::new(Cell::new(0)),
-        mirrors: Rc::default(),
-        outside: RefCell::new(HashMap::new()),
-        state: RefCell::new(Watched { news, newest }),
-        connections: RefCell::new(HashMap::new()),
-        draining: Cell::new(false),
-        swept: Cell::new(shared.clock.now()),
-        shared,
-        counters,
-    });
+    let worker = Worker::new(shared, counters, lines);
     runtime.block_on(async {
         let clock = worker.shared.clock.clone();
         let drain = worker.shared.drain.clone();
@@ -256,6 +276,7 @@ pub(crate) fn run(
             }
         }
     });
+    worker.stopped.set(true);
     // The books hold connections, which hold the worker.
     worker.connections.borrow_mut().clear();
 }
@@ -277,5 +298,41 @@ where
 {
     fn execute(&self, work: F) {
         tokio::task::spawn_local(work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mixer_runtime::{Clock, Random};
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+    use crate::{Config, Control};
+
+    #[test]
+    fn a_connection_that_cannot_be_served_is_counted_as_closed() {
+        let config = Config::new(Control::Documents(Vec::new()));
+        let random = Arc::new(Random::from_seed(1));
+        let shared = Shared::new(config, Clock::system(), random, None, None, 1);
+        let (shared, counters) = (Arc::new(shared), Arc::new(Counters::default()));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        let worker = Worker::new(shared.clone(), counters.clone(), None);
+        // No socket at all.
+        let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
+        counters.opened();
+        runtime.block_on(async {
+            worker.take(Accepted {
+                at: At::Inbound,
+                stream: file.into(),
+                peer: ([127, 0, 0, 1], 1).into(),
+                guard: shared.drain.guard(),
+            });
+        });
+        assert_eq!(counters.open(), 0);
+        assert!(worker.connections.borrow().is_empty());
+        assert_eq!(shared.drain.in_flight(), 0);
     }
 }

@@ -1,10 +1,11 @@
-//! Routes: rules behind one that takes everything, tries that may do a thing twice, shares of nothing, services that are not.
+//! Routes: rules behind one that takes everything, tries that may do a thing twice, shares of nothing, services that are not, or
+//! have no requests.
 
 use mixer_attributes::vocabulary;
 
 use super::{Reading, warn};
 use crate::suggest::nearest;
-use crate::{Code, Diagnostic, Retry, Route, RouteRule};
+use crate::{Code, Diagnostic, Protocol, Retry, Route, RouteRule, Service};
 
 pub(super) fn look(read: &Reading<'_>, found: &mut Vec<Diagnostic>) {
     for route in &read.set.routes {
@@ -91,7 +92,24 @@ fn destination(read: &Reading<'_>, route: &Route, found: &mut Vec<Diagnostic>) {
     let Some(named) = route.selector.only(vocabulary::DESTINATION_SERVICE) else {
         return;
     };
-    let is_there = |name: &&str| declared.iter().any(|service| &*service.name == *name);
+    let service = |name: &str| declared.iter().find(|service| &*service.name == name);
+    let is_tcp = |service: &Service| service.protocol == Some(Protocol::Tcp);
+    if !named.is_empty()
+        && named
+            .iter()
+            .all(|name| service(name).is_some_and(|one| is_tcp(one)))
+    {
+        for rule in route.rules.iter().filter(|rule| rule.reads_request) {
+            warn(
+                found,
+                Code::RuleOfTcp,
+                rule.span,
+                "this rule is never taken: it reads `request.*`, and the service is declared `protocol: tcp`",
+                "a connection has `source.ip`, `source.port` and `destination.*`",
+            );
+        }
+    }
+    let is_there = |name: &&str| service(name).is_some();
     let Some(name) = named.iter().find(|name| !is_there(name)) else {
         return;
     };

@@ -255,6 +255,12 @@ fn destinations_nobody_declares_are_found() {
         &format!("service: a.shop\nprotocol: tcp{policy}"),
         &[(Code::RuleOfTcp, "d")],
     );
+    let route = "\n---\nroute: r\nfor: destination.service == \"a.shop\"\nrules: [{ name: gets, when: request.method == \"GET\", timeout: 1s }]";
+    is(
+        &format!("service: a.shop\nprotocol: tcp{route}"),
+        &[(Code::RuleOfTcp, "gets")],
+    );
+    is(&format!("service: a.shop{route}"), &[]);
     is(&format!("service: a.shop{policy}"), &[]);
     is(&format!("mesh: {{}}{policy}"), &[]);
     // It may select services nobody has declared by name.
@@ -325,6 +331,16 @@ fn policies_that_undo_each_other_are_found() {
     ] {
         is(&fine, &[]);
     }
+}
+
+#[test]
+fn probes_from_everywhere_are_found() {
+    let probes = |from: &str| format!("service: a.shop\nprobes: {{ paths: [/a], from: [{from}] }}");
+    is(
+        &probes("10.0.0.0/8, 0.0.0.0/0, \"::/0\""),
+        &[(Code::ProbesOfAll, "a.shop"), (Code::ProbesOfAll, "a.shop")],
+    );
+    is(&probes("10.0.0.0/8, \"::1\""), &[]);
 }
 
 #[test]

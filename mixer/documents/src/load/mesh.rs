@@ -167,7 +167,7 @@ pub(super) fn is_header_name(text: &str) -> bool {
 }
 
 /// An address, or `address/length` with no bit set behind the length.
-fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
+pub(super) fn network(node: &Node, problems: &mut Problems) -> Option<(IpAddr, u8)> {
     let text = &scalar(node, "a network", problems)?.text;
     let (address, length) = text
         .split_once('/')

@@ -14,6 +14,7 @@ use super::document::Document;
 use super::quota::SCALARS;
 use crate::context::Context;
 use crate::fields::{Fields, Shape};
+use crate::reads::reads_request;
 use crate::scalar::{Unique, integer, list, name, span};
 use crate::suggest::nearest;
 use crate::yaml::{Node, Value};
@@ -167,8 +168,11 @@ impl Checks<'_, '_> {
             response_headers: HeaderChanges::default(),
             rewrite: None,
             redirect: None,
+            reads_request: false,
             span: place,
         };
+        let when: Vec<&Expression> = rule.when.expressions().collect();
+        rule.reads_request = reads_request(&when, self.context.compiler.vocabulary());
         if let Some(node) = fields.get("redirect") {
             for key in NOT_REDIRECTED {
                 let why = "has no meaning beside `redirect`: the request goes nowhere";

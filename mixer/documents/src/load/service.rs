@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use mixer_attributes::path::{self, EncodedSlash};
 use mixer_attributes::{AttributeBag, Value as Attribute, host, vocabulary};
 
 mod endpoints;
 
 use super::document::Document;
+use super::mesh::network;
 use super::tls;
 use crate::context::Context;
 use crate::diagnostics::Problems;
 use crate::fields::{Fields, Shape};
 use crate::scalar::{Unique, boolean, list, name, scalar, word};
 use crate::yaml::Node;
-use crate::{At, Balance, Circuit, Code, Policy, Protocol, Service};
+use crate::{At, Balance, Circuit, Code, Policy, Probes, Protocol, Service};
 
 pub(crate) use endpoints::{BALANCE, CIRCUIT, HEALTH, OUTLIER};
 
@@ -32,16 +34,24 @@ pub(crate) const SHAPE: Shape = Shape {
         "circuit",
         "outlier",
         "health",
+        "probes",
         "external",
         "originate",
     ],
-    later: &["probes"],
+    later: &[],
 };
 
 /// `paths`.
 pub(crate) const PATHS: Shape = Shape {
     what: "`paths`",
     keys: &["encoded_slash"],
+    later: &[],
+};
+
+/// `probes`.
+pub(crate) const PROBES: Shape = Shape {
+    what: "`probes`",
+    keys: &["paths", "from"],
     later: &[],
 };
 
@@ -103,6 +113,7 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         circuit: Circuit::default(),
         outlier: None,
         health: None,
+        probes: None,
         span: document.span,
     };
     let Some(fields) = document.fields(SHAPE, problems) else {
@@ -167,10 +178,18 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
     service.health = fields
         .get("health")
         .and_then(|node| endpoints::health(node, problems));
+    service.probes = fields.get("probes").and_then(|node| probes(node, problems));
     service.external = fields
         .get("external")
         .and_then(|node| boolean(node, "`external`", problems))
         .unwrap_or_default();
+    if service.external {
+        let why = "is carried out by the proxy before the service, and a service outside the mesh has none";
+        fields.refuse("probes", why, problems);
+    } else if service.protocol == Some(Protocol::Tcp) {
+        let why = "is about requests of HTTP, and the service is declared `protocol: tcp`";
+        fields.refuse("probes", why, problems);
+    }
     service.originate = fields
         .get("originate")
         .and_then(|node| tls::originate(node, problems));
@@ -179,6 +198,55 @@ fn service(document: &Document<'_>, hosts: &mut Unique, context: &mut Context<'_
         service.balance = endpoints::balance(node, context);
     }
     service
+}
+
+fn probes(node: &Node, problems: &mut Problems) -> Option<Probes> {
+    let fields = Fields::of(node, PROBES, problems)?;
+    let (Some(paths), Some(from)) = (fields.get("paths"), fields.get("from")) else {
+        problems
+            .error(
+                Code::MissingKey,
+                node.span,
+                "`probes` needs the `paths` that are asked for and the networks they come `from`",
+            )
+            .help("such as { paths: [/healthz], from: [10.0.0.0/8] }");
+        return None;
+    };
+    let mut some = |node, what| {
+        let list = list(node, what, problems)?;
+        if list.is_empty() {
+            problems.error(Code::WrongShape, node.span, format!("{what} is empty"));
+        }
+        Some(list)
+    };
+    let (paths, from) = (some(paths, "`paths`")?, some(from, "`from`")?);
+    Some(Probes {
+        paths: paths
+            .iter()
+            .filter_map(|node| probed(node, problems))
+            .collect(),
+        from: from
+            .iter()
+            .filter_map(|node| network(node, problems))
+            .collect(),
+    })
+}
+
+/// A path that has no other spelling, for it is compared byte by byte.
+fn probed(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = &scalar(node, "a path", problems)?.text;
+    let read = path::normalize(text, EncodedSlash::Refuse);
+    if text.starts_with('/') && read.is_ok_and(|read| read.path == *text && read.encoded == *text) {
+        return Some(text.clone());
+    }
+    problems
+        .error(
+            Code::ProbePath,
+            node.span,
+            format!("`{text}` is not a plain path such as /healthz"),
+        )
+        .help("a probe's path is compared byte by byte: it has no query, no escapes, no `.` and `..`, no double slash");
+    None
 }
 
 fn host_name(node: &Node, problems: &mut Problems) -> Option<String> {

@@ -15,6 +15,13 @@ impl Route {
     }
 }
 
+impl RouteRule {
+    /// One rule of the document.
+    pub fn canonical(&self) -> Value {
+        rule(self)
+    }
+}
+
 fn rule(rule: &RouteRule) -> Value {
     let mut written = json!({ "name": &*rule.name });
     let mut put = |key: &str, value: Option<Value>| {

@@ -116,6 +116,7 @@ const KEYS: &[Key] = &[
     ("service", "circuit", "circuit", "What one proxy carries to it at most."),
     ("service", "outlier", "outlier", "When an endpoint that fails gets nothing for a while. Default: never."),
     ("service", "health", "health", "Asks endpoints whether they are well. Default: nobody asks."),
+    ("service", "probes", "probes", "Requests that are answered before policy. Default: none."),
     ("service", "external", "bool", "Outside the mesh: policies on it say `at: outbound`. Default false."),
     ("service", "originate", "originate", "Speak TLS to it, outside the mesh, for applications that do not."),
     ("originate", "roots", "text or roots", "Who may have signed its certificate: `system` (the default) or `{ file: a PEM file of the proxy }`."),
@@ -136,6 +137,8 @@ const KEYS: &[Key] = &[
     ("health", "timeout", "time", "Default 1s."),
     ("health", "unhealthy", "int", "Failures one after the other that make an endpoint unwell. Default 3."),
     ("health", "healthy", "int", "Successes that make it well again. Default 2."),
+    ("probes", "paths", "[text]", "Whole plain paths, such as /healthz: GET and HEAD of them pass without a check."),
+    ("probes", "from", "[text]", "Networks they come from, such as 10.0.0.0/8: the connection's own address."),
     ("paths", "encoded_slash", "keep|refuse", "Whether `%2f` stays as it is or is refused. Default refuse."),
     // Routes.
     ("route", "for", "cel", "Which services: `destination.service` or `destination.namespace`; or `always`."),

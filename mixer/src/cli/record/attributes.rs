@@ -6,7 +6,7 @@
 //! | `source.principal` and what it says | `source_principal`, `downstream_peer_uri_san` |
 //! | `source.ip`, `source.port` | `downstream_direct_remote_address`, `downstream_remote_address` |
 //! | `request.client_ip` | `client_ip`; else the peer and `x_forwarded_for`, as `mesh.client_ip` says |
-//! | `destination.service`, `.namespace` | `destination_service`, the host of `upstream_cluster` (`outbound\|80\|\|HOST`), `authority` |
+//! | `destination.service`, `.namespace` | `destination_service`, the host of `upstream_cluster` (`outbound\|80\|\|HOST`; beside a `reporter` all of it), `authority` |
 //! | `request.method`, `.host`, `.useragent`, `.id`, `.time` | `method`, `authority`, `user_agent`, `request_id`, `start_time` or `time` |
 //! | `request.path`, `.raw_path`, `.query` | `path`: the whole target; in lines of Mixer's own the path alone |
 //! | `context.reporter`, `context.route` | `reporter`, `route_name` |
@@ -15,12 +15,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use mixer_attributes::host::address;
 use mixer_attributes::vocabulary::{self as v, Attribute, AttributeId, Producer};
 use mixer_attributes::{Dynamic, OwnedBag, OwnedValue, Type, host};
 use mixer_documents::{Directory, Mesh, PolicySet};
 use serde_json::Value;
 
-use super::address::{address, client};
 use super::{Record, Request};
 use crate::cli::facts::{self, Caller, text};
 
@@ -203,7 +203,8 @@ impl Filling<'_> {
                     // Envoy took the client from the header already, as it was told to.
                     (Some(peer), None, _) => Some(peer),
                     (Some(peer), Some(rule), Some(said)) if rule.header == "x-forwarded-for" => {
-                        client(peer, &said.unwrap_or_default(), rule)
+                        let said = said.as_deref().filter(|said| !said.is_empty());
+                        rule.client(peer, said.map(str::as_bytes).into_iter())
                     }
                     _ => return Ok(()),
                 }
@@ -224,7 +225,11 @@ impl Filling<'_> {
             .text(&["destination.service", "destination_service"]);
         let said = said.flatten().or_else(|| {
             let cluster = self.record.text(&["upstream_cluster"]).flatten()?;
-            let host = cluster.strip_prefix("outbound|")?.rsplit('|').next()?;
+            let host = match cluster.strip_prefix("outbound|") {
+                Some(rest) => rest.rsplit('|').next()?,
+                // The proxy's access log has the name, and a `reporter`; an Envoy's cluster may be called anything.
+                None => Some(&*cluster).filter(|_| self.record.text(&["reporter"]).is_some())?,
+            };
             Some(host.to_owned()).filter(|host| !host.is_empty())
         });
         let authority = || {

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mixer_runtime::Refusal;
 use serde_json::json;
 
 /// As JSON: `{"error": ".."}`.
@@ -17,6 +18,12 @@ impl Problem {
             status,
             sentence: sentence.into(),
         }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.sentence)
     }
 }
 

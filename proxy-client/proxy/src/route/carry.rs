@@ -4,6 +4,8 @@
 //! another endpoint if there is one, after a wait with jitter. gRPC: <https://grpc.github.io/proposal/A6-client-retries>: a server
 //! may push back, and is told how many tries came before.
 
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) target: &'a Target,
+    /// Where it was sent the last time.
+    pub(crate) sent_to: &'a Cell<Option<SocketAddr>>,
     /// Of the value the service is balanced by.
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
@@ -90,6 +94,7 @@ pub(crate) async fn carry(
             hash: asked.hash,
             http2: asked.http2,
             tried: &mut tried,
+            sent_to: asked.sent_to,
             until: deadline.into_iter().chain(per_try).min(),
         };
         let done = forward(worker, asked.target, sending, request).await;
@@ -117,7 +122,7 @@ pub(crate) async fn carry(
         }
         if let Ok((response, carrying)) = done {
             tried.extend(carrying.address());
-            discard(response, carrying);
+            discard(worker, response, carrying);
         }
         shared.clock.sleep(wait).await;
         before += 1;
@@ -248,12 +253,13 @@ pub(super) fn same_head(request: &Request<RequestBody>) -> Request<()> {
 }
 
 /// Reads a response that nobody gets, so that its connection can be used again.
-pub(super) fn discard(response: Response<Incoming>, carrying: Carrying) {
+pub(super) fn discard(worker: &Worker, response: Response<Incoming>, carrying: Carrying) {
     let mut body = response.into_body();
     if body.is_end_stream() {
         carrying.give_back();
         return;
     }
+    let clock = worker.shared.clock.clone();
     spawn(async move {
         let mut read = 0;
         let whole = async {
@@ -266,7 +272,7 @@ pub(super) fn discard(response: Response<Incoming>, carrying: Carrying) {
             }
             true
         };
-        if tokio::time::timeout(DISCARDED_WITHIN, whole).await == Ok(true) {
+        if clock.within(DISCARDED_WITHIN, whole).await == Some(true) {
             carrying.give_back();
         }
     });

@@ -71,17 +71,18 @@ pub(crate) fn mirror(
             },
         };
         let target = Target::Mirror(to);
-        let mut tried = Vec::new();
+        let (mut tried, sent_to) = (Vec::new(), Cell::new(None));
         let sending = Sending {
             hash: None,
             http2,
             tried: &mut tried,
+            sent_to: &sent_to,
             until: Some(worker.shared.clock.now() + WITHIN),
         };
         match forward(&worker, &target, sending, head.map(|()| body)).await {
             Ok((response, carrying)) => {
                 worker.counters.mirrored();
-                discard(response, carrying);
+                discard(&worker, response, carrying);
             }
             Err(_) => worker.counters.mirror_failed(),
         }

@@ -16,12 +16,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mixer_documents::{Health, Probe, Protocol};
 use mixer_runtime::{Clock, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Endpoint, Upstream};
 
-/// Endpoints that are asked at once.
-const AT_ONCE: usize = 64;
+/// Endpoints that are asked at once, of all services; more wait for their turn.
+const AT_ONCE: usize = 256;
+
+/// The turns of those that are asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
 
 /// What the checks of one endpoint said so far.
 #[derive(Debug, Default)]
@@ -36,6 +47,7 @@ pub(crate) struct Checked {
 pub(crate) async fn check_health(
     upstream: &Arc<Upstream>,
     said: &mut HashMap<SocketAddr, Checked>,
+    turns: &Turns,
     clock: &Clock,
 ) -> Option<Instant> {
     let health = upstream.service.health.as_ref()?;
@@ -47,19 +59,19 @@ pub(crate) async fn check_health(
             .iter()
             .any(|endpoint| endpoint.address == *address)
     });
-    for some in endpoints.list.chunks(AT_ONCE) {
-        let mut asked = JoinSet::new();
-        for endpoint in some {
-            let (upstream, clock, endpoint) = (upstream.clone(), clock.clone(), endpoint.clone());
-            asked.spawn(async move {
-                let well = is_well(&upstream, &endpoint, &clock).await;
-                (endpoint, well)
-            });
-        }
-        while let Some(answered) = asked.join_next().await {
-            if let Ok((endpoint, well)) = answered {
-                enter(upstream, &endpoint, well, health, said, clock);
-            }
+    let mut asked = JoinSet::new();
+    for endpoint in &endpoints.list {
+        let (upstream, endpoint) = (upstream.clone(), endpoint.clone());
+        let (turns, clock) = (turns.0.clone(), clock.clone());
+        asked.spawn(async move {
+            let _turn = turns.acquire().await;
+            let well = is_well(&upstream, &endpoint, &clock).await;
+            (endpoint, well)
+        });
+    }
+    while let Some(answered) = asked.join_next().await {
+        if let Ok((endpoint, well)) = answered {
+            enter(upstream, &endpoint, well, health, said, clock);
         }
     }
     Some(next)

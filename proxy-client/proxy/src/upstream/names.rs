@@ -15,6 +15,8 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use mixer_documents::Endpoint;
 use mixer_runtime::{Clock, Instant};
 use tokio::net::lookup_host;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::Upstream;
 
@@ -26,9 +28,16 @@ const LATEST: Duration = Duration::from_secs(300);
 /// After a failure, and where nobody says how long an answer holds.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Names that are asked for at once; more wait for their turn.
+const AT_ONCE: usize = 64;
+
 /// Asks for names.
-#[derive(Debug)]
-pub(crate) struct Resolver(Option<TokioResolver>);
+#[derive(Clone, Debug)]
+pub(crate) struct Resolver {
+    /// `None`: the system's look-up.
+    resolver: Option<TokioResolver>,
+    turns: Arc<Semaphore>,
+}
 
 /// What is known of the names of one service.
 #[derive(Debug, Default)]
@@ -62,20 +71,21 @@ impl Resolver {
             builder.options_mut().cache_size = 0;
             builder.build()
         });
-        match resolver {
-            Ok(resolver) => Self(Some(resolver)),
-            Err(error) => {
-                tracing::warn!(
-                    "names are asked for every {AGAIN:?}, whatever their time to live: {error}"
-                );
-                Self(None)
-            }
+        if let Err(error) = &resolver {
+            tracing::warn!(
+                "names are asked for every {AGAIN:?}, whatever their time to live: {error}"
+            );
+        }
+        Self {
+            resolver: resolver.ok(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
     /// The addresses of a name, and how long they hold.
     async fn ask(&self, name: &str, clock: &Clock) -> Result<(Vec<IpAddr>, Duration), String> {
-        let Some(resolver) = &self.0 else {
+        let _turn = self.turns.acquire().await;
+        let Some(resolver) = &self.resolver else {
             let found = clock.within(WITHIN, lookup_host((name, 0))).await;
             let found = found
                 .ok_or("no answer in time")?
@@ -104,18 +114,32 @@ impl Clone for Names {
 }
 
 impl Upstream {
-    /// Finds the addresses of its endpoints, and asks for the names among them whose time is over.
+    /// Finds the addresses of its endpoints, and asks for the names among them whose time is over, all together.
     pub(crate) async fn resolve(&self, resolver: &Resolver, clock: &Clock) {
         let mut known = HashMap::clone(&self.names.0.load());
+        let now = clock.now();
+        let mut due: Vec<&str> = self.names().collect();
+        due.retain(|name| known.get(*name).is_none_or(|known| known.until <= now));
+        due.sort_unstable();
+        due.dedup();
+        let mut asked = JoinSet::new();
+        for name in due {
+            let (resolver, clock, name) = (resolver.clone(), clock.clone(), name.to_owned());
+            asked.spawn(async move {
+                let found = resolver.ask(&name, &clock).await;
+                (name, found)
+            });
+        }
+        while let Some(answered) = asked.join_next().await {
+            if let Ok((name, found)) = answered {
+                self.learn(name, found, &mut known, clock.now());
+            }
+        }
         let mut addresses = Vec::new();
         for endpoint in &self.service.endpoints {
             match endpoint {
                 Endpoint::Address(address) => addresses.push(*address),
                 Endpoint::Dns(name, port) => {
-                    let now = clock.now();
-                    if known.get(name).is_none_or(|known| known.until <= now) {
-                        self.ask(name, &mut known, resolver, clock).await;
-                    }
                     if let Some(known) = known.get(name) {
                         addresses
                             .extend(known.addresses.iter().map(|ip| SocketAddr::new(*ip, *port)));
@@ -123,10 +147,7 @@ impl Upstream {
                 }
             }
         }
-        known.retain(|name, _| {
-            let mut endpoints = self.service.endpoints.iter();
-            endpoints.any(|endpoint| matches!(endpoint, Endpoint::Dns(other, _) if other == name))
-        });
+        known.retain(|name, _| self.names().any(|other| other == name));
         self.names.0.store(Arc::new(known));
         self.adopt(&addresses, clock.now());
     }
@@ -137,26 +158,32 @@ impl Upstream {
         names.values().any(|known| known.until <= now)
     }
 
-    async fn ask(
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let endpoints = self.service.endpoints.iter();
+        endpoints.filter_map(|endpoint| match endpoint {
+            Endpoint::Dns(name, _) => Some(&**name),
+            Endpoint::Address(_) => None,
+        })
+    }
+
+    fn learn(
         &self,
-        name: &str,
+        name: String,
+        found: Result<(Vec<IpAddr>, Duration), String>,
         known: &mut HashMap<String, Known>,
-        resolver: &Resolver,
-        clock: &Clock,
+        now: Instant,
     ) {
-        let found = resolver.ask(name, clock).await;
-        let now = clock.now();
         match found {
             Ok((mut addresses, holds)) => {
                 addresses.sort_unstable();
                 let until = now + holds.clamp(SOONEST, LATEST);
-                known.insert(name.to_owned(), Known { addresses, until });
+                known.insert(name, Known { addresses, until });
             }
             Err(error) => {
-                tracing::warn!(service = %self.service.name, name, "cannot be resolved: {error}");
+                tracing::warn!(service = %self.service.name, %name, "cannot be resolved: {error}");
                 let until = now + AGAIN;
                 known
-                    .entry(name.to_owned())
+                    .entry(name)
                     .and_modify(|known| known.until = until)
                     .or_insert(Known {
                         addresses: Vec::new(),

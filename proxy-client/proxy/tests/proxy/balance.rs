@@ -1,5 +1,6 @@
 //! Which endpoint gets a request, over real sockets.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -105,61 +106,67 @@ async fn an_endpoint_whose_health_check_fails_gets_nothing() {
 
 #[tokio::test]
 async fn one_more_than_the_circuit_admits_is_refused_at_once() {
-    // It never answers.
-    let silent = RawApp::answering("").await;
-    let (_mixer, proxy) = caller(json!({
-        "service": "reviews.shop",
-        "endpoints": [silent.address.to_string()],
-        "circuit": { "requests": 1 },
-    }))
-    .await;
-    let mut held = TcpStream::connect(proxy.outbound().unwrap()).await.unwrap();
-    held.write_all(request("/", "").as_bytes()).await.unwrap();
-    soon(async {
-        while silent.heads().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    let refused = ask(&proxy).await;
-    assert_eq!(
-        (status(&refused), body(&refused)),
-        (503, "reviews.shop has all the requests it may have\n")
-    );
-    let grpc = request("/shop.Reviews/List", "content-type: application/grpc\r\n");
-    let refused = send(proxy.outbound().unwrap(), grpc).await;
-    assert!(refused.contains("grpc-status: 14\r\n"), "{refused}");
-    let of_requests = cluster(&proxy).await["circuit"]["requests"].clone();
-    assert_eq!(of_requests, json!({ "now": 1, "most": 1, "refused": 2 }));
-    drop(held);
-    // Its caller is gone: so is its place.
-    soon(async { while cluster(&proxy).await["circuit"]["requests"]["now"] != 0 {} }).await;
+    for kind in ["requests", "connections"] {
+        // It never answers.
+        let silent = RawApp::answering("").await;
+        let (_mixer, proxy) = caller(json!({
+            "service": "reviews.shop",
+            "endpoints": [silent.address.to_string()],
+            "circuit": { kind: 1 },
+        }))
+        .await;
+        let mut held = TcpStream::connect(proxy.outbound().unwrap()).await.unwrap();
+        held.write_all(request("/", "").as_bytes()).await.unwrap();
+        soon(async {
+            while silent.heads().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let refused = ask(&proxy).await;
+        let expected = format!("reviews.shop has all the {kind} it may have\n");
+        assert_eq!((status(&refused), body(&refused)), (503, &*expected));
+        let grpc = request("/shop.Reviews/List", "content-type: application/grpc\r\n");
+        let refused = send(proxy.outbound().unwrap(), grpc).await;
+        assert!(refused.contains("grpc-status: 14\r\n"), "{refused}");
+        let counted = cluster(&proxy).await["circuit"][kind].clone();
+        assert_eq!(counted, json!({ "now": 1, "most": 1, "refused": 2 }));
+        drop(held);
+        // Its caller is gone: so is its place.
+        soon(async { while cluster(&proxy).await["circuit"][kind]["now"] != 0 {} }).await;
+    }
 }
 
 #[tokio::test]
-async fn connections_are_counted_too() {
-    let silent = RawApp::answering("").await;
-    let (_mixer, proxy) = caller(json!({
-        "service": "reviews.shop",
-        "endpoints": [silent.address.to_string()],
-        "circuit": { "connections": 1 },
-    }))
-    .await;
-    let mut held = TcpStream::connect(proxy.outbound().unwrap()).await.unwrap();
-    held.write_all(request("/", "").as_bytes()).await.unwrap();
+async fn an_endpoint_that_never_answers_its_check_holds_up_no_other_service() {
+    let dead = RawApp::answering("").await;
+    let good = RawApp::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let service = |name: &str, app: &RawApp| {
+        json!({
+            "service": name,
+            "endpoints": [app.address.to_string()],
+            "health": { "http": "/healthz", "every": "1ms", "timeout": "1h" },
+        })
+        .to_string()
+    };
+    // Whatever the order in which they are seen to.
+    let documents = [
+        service("a.shop", &dead),
+        service("reviews.shop", &good),
+        service("z.shop", &dead),
+    ];
+    let mixer = TestMixer::allowing(nothing(), &documents).await;
+    let _proxy = start(config(&mixer, ([127, 0, 0, 1], 1).into())).await;
+    let (mut asked, mut of_dead) = (0, 0);
     soon(async {
-        while silent.heads().is_empty() {
+        while asked < 4 || of_dead < 2 {
+            asked += good.heads().len();
+            of_dead += dead.heads().len();
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let refused = ask(&proxy).await;
-    assert_eq!(
-        body(&refused),
-        "reviews.shop has all the connections it may have\n"
-    );
-    drop(held);
-    soon(async { while cluster(&proxy).await["circuit"]["connections"]["now"] != 0 {} }).await;
+    assert_eq!(of_dead, 2, "each of them is still being asked");
 }
 
 #[tokio::test]
@@ -196,20 +203,23 @@ async fn equal_values_go_to_one_endpoint() {
     );
 }
 
-/// A DNS server that answers every question for an address with `127.0.0.N`, which holds for a second.
-async fn dns(last: Arc<AtomicU8>) -> SocketAddr {
+/// A DNS server that answers every question for an address with `127.0.0.N`, which holds for a second; nothing before so many names
+/// were asked for.
+async fn dns(last: Arc<AtomicU8>, names: usize) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     spawn(async move {
         let mut message = [0; 512];
+        let (mut asked, mut waiting) = (HashSet::new(), Vec::new());
         while let Ok((length, from)) = socket.recv_from(&mut message).await {
             // The question ends with the name's empty label, the type and the class; what follows is of no concern here.
-            let end = 12
+            let name = 12
                 + message[12..length]
                     .iter()
                     .position(|byte| *byte == 0)
-                    .unwrap()
-                + 5;
+                    .unwrap();
+            asked.insert(message[12..name].to_vec());
+            let end = name + 5;
             let is_a = message[end - 3] == 1;
             let mut answer = message[..end].to_vec();
             answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
@@ -218,10 +228,45 @@ async fn dns(last: Arc<AtomicU8>) -> SocketAddr {
                 answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
                 answer.extend(address);
             }
-            let _ = socket.send_to(&answer, from).await;
+            waiting.push((answer, from));
+            if asked.len() >= names {
+                for (answer, from) in waiting.drain(..) {
+                    let _ = socket.send_to(&answer, from).await;
+                }
+            }
         }
     });
     address
+}
+
+#[tokio::test]
+async fn names_are_asked_for_together() {
+    let app = App::called("here").await;
+    let port = app.address.port();
+    let service = |name: &str, hosts: &[&str]| {
+        let endpoints: Vec<String> = hosts
+            .iter()
+            .map(|host| format!("dns:{host}:{port}"))
+            .collect();
+        json!({ "service": name, "endpoints": endpoints }).to_string()
+    };
+    let documents = [
+        service("reviews.shop", &["one.example", "two.example"]),
+        service("ratings.shop", &["three.example"]),
+    ];
+    let mixer = TestMixer::allowing(nothing(), &documents).await;
+    let mut config = config(&mixer, ([127, 0, 0, 1], 1).into());
+    config.dns = Some(dns(Arc::new(AtomicU8::new(1)), 3).await);
+    let proxy = start(config).await;
+    // Ready means resolved: had one waited for another, its time would have been over without an answer.
+    for host in ["reviews.shop", "ratings.shop"] {
+        let asked = get("/", "").replace("host: products", &format!("host: {host}"));
+        assert_eq!(
+            body(&send(proxy.outbound().unwrap(), asked).await),
+            "here\n",
+            "{host}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -236,7 +281,7 @@ async fn a_name_is_asked_for_again_when_its_time_is_over_and_nothing_is_dropped(
     });
     let mixer = TestMixer::allowing(nothing(), &[document.to_string()]).await;
     let mut config = config(&mixer, ([127, 0, 0, 1], 1).into());
-    config.dns = Some(dns(last.clone()).await);
+    config.dns = Some(dns(last.clone(), 1).await);
     let proxy = start(config).await;
     assert_eq!(body(&ask(&proxy).await), "old\n");
 

@@ -12,7 +12,7 @@ fn run(arguments: &[&str]) -> Output {
 
 #[test]
 fn wrong_flags_are_all_named_and_exit_64() {
-    let table: [(&[&str], &[&str]); 10] = [
+    let table: [(&[&str], &[&str]); 13] = [
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&[], &["one of --mixer and --documents is needed"]),
         (
@@ -41,6 +41,41 @@ fn wrong_flags_are_all_named_and_exit_64() {
                 "local",
             ],
             &["--metrics local: not supported yet"],
+        ),
+        (
+            &[
+                "--mixer",
+                "a:1",
+                "--outbound",
+                "127.0.0.1:0",
+                "--access-log-format",
+                "json",
+            ],
+            &["--access-log"],
+        ),
+        (
+            &[
+                "--mixer",
+                "a:1",
+                "--outbound",
+                "127.0.0.1:0",
+                "--admin-token-file",
+                "token",
+            ],
+            &["--admin-token-file needs --admin"],
+        ),
+        (
+            &[
+                "--mixer",
+                "a:1",
+                "--outbound",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--admin-token-file",
+                "/nowhere/token",
+            ],
+            &["--admin-token-file /nowhere/token:"],
         ),
         (
             &["iptables", "print", "--offset", "60000"],

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
 
 mod abuse;
+mod access_log;
 mod admin;
 mod app;
 mod balance;
 mod bulk;
+mod calls;
 mod check;
 mod cli;
 mod drain;
@@ -14,6 +16,7 @@ mod frames;
 mod grpc;
 mod hostile;
 mod in_flight;
+mod ingress;
 mod intercept;
 mod issuer;
 mod matrix;
@@ -21,6 +24,7 @@ mod mixer;
 mod opaque;
 mod outbound;
 mod paths;
+mod probes;
 mod process;
 mod raw;
 mod report;

@@ -3,24 +3,34 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// A running `mixer-proxy` before an application; killed when it is dropped.
 pub(crate) struct Sidecar {
     pub(crate) inbound: SocketAddr,
+    pub(crate) admin: SocketAddr,
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
     _documents: tempfile::TempDir,
 }
 
 impl Sidecar {
     /// For the service `products.shop`, with these documents.
     pub(crate) fn start(app: SocketAddr, documents: &str) -> Self {
+        Self::start_with(app, documents, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn start_with(app: SocketAddr, documents: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("shop.yaml"), documents).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_mixer-proxy"))
             .args(["--service", "products.shop", "--app", &app.to_string()])
-            .args(["--inbound", "127.0.0.1:0"])
+            .args(["--inbound", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--workers", "1", "--documents"])
             .arg(directory.path())
+            .args(flags)
+            .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -33,7 +43,13 @@ impl Sidecar {
                 listening = Some(line.clone());
             }
         }
-        std::thread::spawn(move || log.lines().for_each(drop));
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = lines.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
         let listening = listening.unwrap();
         let address = |name: &str| {
             let (_, rest) = listening.split_once(name).unwrap();
@@ -42,7 +58,9 @@ impl Sidecar {
         };
         Self {
             inbound: address("inbound="),
+            admin: address("admin="),
             child,
+            log: lines,
             _documents: directory,
         }
     }
@@ -75,10 +93,19 @@ impl Sidecar {
         (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
     }
 
+    /// What it logged since it was ready.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
     /// Tells it to end.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(sent.unwrap().success());
     }
 

@@ -112,3 +112,13 @@ pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     tasks.spawn("beside the test", work);
     std::mem::forget(tasks);
 }
+
+/// [`send`], beside the test.
+pub(crate) fn spawn_send(
+    to: SocketAddr,
+    request: String,
+) -> tokio::sync::oneshot::Receiver<String> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    spawn(async move { drop(tell.send(send(to, request).await)) });
+    told
+}

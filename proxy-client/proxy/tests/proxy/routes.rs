@@ -20,7 +20,7 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0
 const FINE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// A proxy for callers of `reviews.shop`, whose subsets are at `subsets` and whose route has these rules.
-async fn caller(
+pub(crate) async fn caller(
     subsets: &[(&str, std::net::SocketAddr)],
     rules: Value,
 ) -> (TestMixer, mixer_proxy::Running) {
@@ -52,11 +52,11 @@ fn request(path: &str, more: &str) -> String {
     get(path, more).replace("host: products", "host: reviews.shop")
 }
 
-async fn ask(proxy: &mixer_proxy::Running, path: &str, more: &str) -> String {
+pub(crate) async fn ask(proxy: &mixer_proxy::Running, path: &str, more: &str) -> String {
     send(proxy.outbound().unwrap(), request(path, more)).await
 }
 
-async fn metric(proxy: &mixer_proxy::Running, name: &str) -> u64 {
+pub(crate) async fn metric(proxy: &mixer_proxy::Running, name: &str) -> u64 {
     let page = send(proxy.admin().unwrap(), get("/metrics", "")).await;
     let line = body(&page)
         .lines()

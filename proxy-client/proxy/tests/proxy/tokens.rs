@@ -543,6 +543,21 @@ async fn a_missing_token_passes_or_does_not_as_documents_say() {
 }
 
 #[tokio::test]
+async fn a_probe_needs_no_token() {
+    let probes =
+        r#"{"service":"products.shop","probes":{"paths":["/healthz"],"from":["127.0.0.0/8"]}}"#;
+    let documents = [
+        document("accounts", json!({ "missing": "deny" })),
+        probes.to_owned(),
+    ];
+    let (_mixer, _app, proxy) = shop(&documents, &[told("accounts", &[&RSA])]).await;
+    for (path, code) in [("/healthz", 200), ("/healthz/", 401), ("/", 401)] {
+        let answer = send(proxy.inbound().unwrap(), get(path, "")).await;
+        assert_eq!(status(&answer), code, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn callers_of_grpc_are_told_in_their_own_way() {
     let documents = [document("accounts", json!({ "missing": "deny" }))];
     let (mixer, _app, proxy) = shop(&documents, &[told("accounts", &[&RSA])]).await;

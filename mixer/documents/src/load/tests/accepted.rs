@@ -620,6 +620,7 @@ balance: { by: 'ring-hash(request.headers["x-user"])', panic: 0% }
 circuit: { pending: 8 }
 outlier: { eject: 1500ms, max_ejected: 10% }
 health: { tcp: true, every: 1s, unhealthy: 1 }
+probes: { paths: [/healthz, /ready/], from: [10.0.0.0/8, "::1"] }
 ---
 service: mail.shop
 balance: { by: least-request, slow_start: 30s }

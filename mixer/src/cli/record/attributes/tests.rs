@@ -76,6 +76,28 @@ api: { protocol: http }",
 }
 
 #[test]
+fn a_line_of_the_proxys_own_access_log_names_the_service() {
+    let line = r#"{"start_time":"2026-01-01T00:00:00.250Z","reporter":"destination","method":"GET","path":"/products/1","protocol":"HTTP/1.1","response_code":403,"grpc_status":null,"response_flags":"UAEX","authority":"shop.example","upstream_cluster":"products.shop","downstream_remote_address":"10.0.0.9:4711","request_id":"7","user_agent":"curl"}"#;
+    let read = request(PLAIN, line);
+    is(
+        &read,
+        "source: { ip: 10.0.0.9, port: 4711 }
+destination: { service: products.shop, namespace: shop }
+request: { method: GET, host: shop.example, path: /products/1, raw_path: /products/1, client_ip: 10.0.0.9, useragent: curl, id: '7' }
+context: { reporter: destination }
+api: { protocol: http }",
+    );
+    // What an Envoy calls its cluster is no service's name.
+    let line =
+        r#"{"method":"GET","path":"/","authority":"products:8080","upstream_cluster":"backend"}"#;
+    is(
+        &request(PLAIN, line),
+        "destination: { service: products.shop, namespace: shop }
+request: { method: GET, host: products, path: /, raw_path: / }",
+    );
+}
+
+#[test]
 fn attributes_may_have_their_own_names_nested_dotted_or_with_underscores() {
     let read = request(
         PLAIN,

@@ -8,25 +8,31 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use sha2::{Digest, Sha256};
-
-use super::problem::Problem;
 
 /// Bytes of a token at least.
 const SHORTEST: usize = 16;
 
 /// What is asked of those who ask.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     token: Option<PathBuf>,
     on_loopback: bool,
+}
+
+/// Why somebody gets no answer: a status, and a sentence for who asked.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub sentence: String,
 }
 
 impl Guard {
     /// Of a listener there, with the token of that file: it must have one now. Read again at each change, so that a token can be
     /// replaced.
-    pub(crate) fn new(token: Option<PathBuf>, listener: SocketAddr) -> Result<Self, String> {
+    pub fn new(token: Option<PathBuf>, listener: SocketAddr) -> Result<Self, String> {
         if let Some(file) = &token {
             read(file)?;
         }
@@ -37,12 +43,12 @@ impl Guard {
     }
 
     /// May this request change something?
-    pub(super) async fn may_change(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub async fn may_change(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         comes_from_no_other_site(headers)?;
         let Some(file) = self.token.clone() else {
-            return Err(Problem::new(
+            return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "this Mixer takes no changes: it was started without --admin-token-file",
+                "no changes are taken: this was started without --admin-token-file",
             ));
         };
         // A file on a slow disk must not hold up those who are served.
@@ -51,9 +57,9 @@ impl Guard {
             Ok(expected) => expected,
             Err(reason) => {
                 tracing::warn!("a change was refused: {reason}");
-                return Err(Problem::new(
+                return Err(Refusal::new(
                     StatusCode::FORBIDDEN,
-                    "this Mixer cannot read its --admin-token-file; its log says why",
+                    "the --admin-token-file cannot be read; the log says why",
                 ));
             }
         };
@@ -69,10 +75,10 @@ impl Guard {
                 } else {
                     "is missing"
                 };
-                Err(Problem::new(
+                Err(Refusal::new(
                     StatusCode::UNAUTHORIZED,
                     format!(
-                        "the admin token {what}: it is in the file that --admin-token-file names where Mixer was started"
+                        "the admin token {what}: it is in the file that --admin-token-file names"
                     ),
                 ))
             }
@@ -80,17 +86,35 @@ impl Guard {
     }
 
     /// May this request see what callers are called?
-    pub(super) async fn may_see(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub async fn may_see(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         if !self.on_loopback {
             return self.may_change(headers).await;
         }
         if !is_own(text(headers, &header::HOST).unwrap_or_default()) {
-            return Err(Problem::new(
+            return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "this listener is asked by address or as localhost, not by another name",
             ));
         }
         comes_from_no_other_site(headers)
+    }
+
+    /// May this request change how the process runs (end it, have it log more) where that is nothing to others? With the token, if
+    /// there is one, else as who may see.
+    pub async fn may_operate(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self.token {
+            Some(_) => self.may_change(headers).await,
+            None => self.may_see(headers).await,
+        }
+    }
+}
+
+impl Refusal {
+    fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
+        Self {
+            status,
+            sentence: sentence.into(),
+        }
     }
 }
 
@@ -110,12 +134,12 @@ fn read(file: &PathBuf) -> Result<String, String> {
 }
 
 /// Refuses what the page of another site sent. What is no browser sends no origin.
-fn comes_from_no_other_site(headers: &HeaderMap) -> Result<(), Problem> {
+fn comes_from_no_other_site(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = text(headers, &header::HOST);
     match text(headers, &header::ORIGIN) {
         None => Ok(()),
         Some(origin) if origin.strip_prefix("http://") == host => Ok(()),
-        Some(_) => Err(Problem::new(
+        Some(_) => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "pages of other sites may not ask here",
         )),
@@ -140,7 +164,7 @@ fn is_own(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use http::HeaderValue;
 
     use super::*;
 
@@ -224,6 +248,30 @@ mod tests {
         for (given, sees) in cases {
             let seen = guard.may_see(&headers(given)).await;
             assert_eq!(seen.is_ok(), sees, "{given:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_operated_with_the_token_if_there_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let host = ("host", "127.0.0.1");
+        let token = ("authorization", "Bearer 0123456789abcdef");
+        let foreign = ("origin", "http://evil.example");
+        let cases: [(Option<&PathBuf>, &str, &[_], bool); 7] = [
+            (None, "127.0.0.1:1", &[host], true),
+            (None, "127.0.0.1:1", &[host, foreign], false),
+            (None, "127.0.0.1:1", &[("host", "evil.example")], false),
+            (None, "0.0.0.0:1", &[host], false),
+            (Some(&file), "127.0.0.1:1", &[host], false),
+            (Some(&file), "127.0.0.1:1", &[host, token], true),
+            (Some(&file), "0.0.0.0:1", &[host, token, foreign], false),
+        ];
+        for (file, listener, given, may) in cases {
+            let guard = guard(file.cloned(), listener);
+            let answer = guard.may_operate(&headers(given)).await;
+            assert_eq!(answer.is_ok(), may, "{file:?} {listener} {given:?}");
         }
     }
 
