@@ -12,6 +12,7 @@ mod json;
 mod kept;
 mod parse;
 mod place;
+mod refresh;
 mod refuse;
 mod verify;
 
@@ -31,18 +32,11 @@ use parse::Token;
 use place::Found;
 use verify::Verifier;
 
+pub(crate) use refresh::{Refreshing, look_again};
 pub(crate) use refuse::Refused;
 
 /// How far the clocks of issuers may be from this one.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// Between two times that Mixer is asked to fetch the keys of an issuer again.
-const SELDOM: Duration = Duration::from_secs(10);
-/// How long a request waits for that.
-const PATIENCE: Duration = Duration::from_secs(6);
-/// How long it waits for the keys to arrive after that.
-const ARRIVAL: Duration = Duration::from_secs(1);
-/// Requests that may wait for it at once.
-const MOST_WAITING: usize = 256;
 
 /// The issuers whose tokens are verified here, with their keys. Made for one state of Watch; it never changes.
 #[derive(Debug, Default)]
@@ -195,6 +189,16 @@ impl Tokens {
         shown.collect()
     }
 
+    /// Whether the keys of an issuer are those of this name.
+    fn knows(&self, issuer: &str, digest: &str) -> bool {
+        let mut issuers = self.issuers.iter();
+        let issuer = issuers.find(|known| &*known.jwt.name == issuer);
+        // Where the document is gone, there is nothing to wait for.
+        issuer.is_none_or(
+            |issuer| matches!(&issuer.known, Known::Keys(held, None) if *held.digest == *digest),
+        )
+    }
+
     /// Judges the token of a request, if it has one.
     fn judge(&self, parts: &Parts, now: Now) -> Result<Option<Passed>, Refused> {
         if self.issuers.is_empty() {
@@ -343,83 +347,6 @@ pub(crate) fn judge(shared: &Shared, parts: &Parts) -> Result<Option<Passed>, Re
         return Ok(None);
     }
     tokens.judge(parts, now())
-}
-
-/// Has the keys of the issuer fetched again, if that was not done lately, and judges once more.
-pub(crate) async fn look_again(
-    shared: &Shared,
-    parts: &Parts,
-    issuer: usize,
-) -> Result<Option<Passed>, Refused> {
-    let name = {
-        let tokens = shared.tokens.load();
-        tokens
-            .issuers
-            .get(issuer)
-            .map(|issuer| issuer.jwt.name.clone())
-    };
-    if let (Some(name), Some(client)) = (name, &shared.client) {
-        shared.refreshing.refresh(&name, client, shared).await;
-    }
-    judge(shared, parts)
-}
-
-/// Asks Mixer for keys again: one at a time and seldom, however many tokens name keys that nobody knows.
-#[derive(Debug)]
-pub(crate) struct Refreshing {
-    /// When an issuer's keys were last asked for.
-    asked: tokio::sync::Mutex<std::collections::HashMap<Arc<str>, Instant>>,
-    waiting: tokio::sync::Semaphore,
-}
-
-impl Default for Refreshing {
-    fn default() -> Self {
-        Self {
-            asked: tokio::sync::Mutex::default(),
-            waiting: tokio::sync::Semaphore::new(MOST_WAITING),
-        }
-    }
-}
-
-impl Refreshing {
-    async fn refresh(&self, issuer: &Arc<str>, client: &Client, shared: &Shared) {
-        let Ok(_place) = self.waiting.try_acquire() else {
-            return;
-        };
-        // Who comes while another asks waits for what comes, and then finds that it was asked lately.
-        let mut asked = self.asked.lock().await;
-        let now = shared.clock.now();
-        let lately = asked.get(issuer).map(|asked| now.since(*asked));
-        if lately.is_some_and(|lately| lately < SELDOM) {
-            return;
-        }
-        let mut changes = shared.tokens_changed.subscribe();
-        let digest = client.refresh_keys(issuer, PATIENCE).await;
-        let now = shared.clock.now();
-        asked.retain(|_, asked| now.since(*asked) < SELDOM);
-        asked.insert(issuer.clone(), now);
-        let Some(digest) = digest else { return };
-        let arrived = async {
-            while !shared.tokens.load().knows(issuer, &digest) {
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        // What does not arrive is not there to verify with, which is the answer.
-        let _ = shared.clock.within(ARRIVAL, arrived).await;
-    }
-}
-
-impl Tokens {
-    fn knows(&self, issuer: &str, digest: &str) -> bool {
-        let mut issuers = self.issuers.iter();
-        let issuer = issuers.find(|known| &*known.jwt.name == issuer);
-        // Where the document is gone, there is nothing to wait for.
-        issuer.is_none_or(
-            |issuer| matches!(&issuer.known, Known::Keys(held, None) if *held.digest == *digest),
-        )
-    }
 }
 
 #[cfg(test)]
