@@ -8,7 +8,8 @@
 //!   may pass in excess of the limit by at most *clients x lease*. For this to hold a client never has more than one lease
 //!   to spend: what a refill brings beyond that is *surplus*, which is not spent and goes back with the next refill.
 //! - **under**: a request may be refused while others hold tokens they do not need: at most what the other clients hold,
-//!   lease and surplus, and for at most a second of idleness, after which it is given back.
+//!   lease and surplus, and for at most a second of idleness, after which it is given back. What this client itself holds, is sent
+//!   or sends back refuses nobody: a request that Mixer refuses meanwhile waits for it and tries once more.
 //!
 //! Tokens whose answer was lost (a try timed out, a client died) are spent as far as the store knows, until the lease ends.
 //! That errs towards *under*.
@@ -22,13 +23,15 @@ mod counter;
 mod tests;
 
 use std::hash::BuildHasher;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use mixer_runtime::{Instant, queue};
+use mixer_runtime::{Clock, Instant, queue};
+use tokio::sync::Notify;
 
 use crate::wire::{Ask, Charge, CounterId, Grant, Outcome};
 use counter::{Counter, Lot, Taken};
@@ -44,6 +47,8 @@ pub(crate) struct Leases {
     background: queue::Sender<Waiting>,
     /// After this long without an answer a refill counts as lost.
     ask_timeout: Duration,
+    /// Tokens arrived, here or at Mixer.
+    arrived: Notify,
 }
 
 /// An ask that no request waits for.
@@ -103,6 +108,7 @@ impl Leases {
             most,
             background,
             ask_timeout,
+            arrived: Notify::new(),
         }
     }
 
@@ -185,6 +191,7 @@ impl Leases {
             counter.answered(ask, grant, taken, sent, now);
             let overflow = counter.overflow(now);
             drop(shard);
+            self.arrived.notify_waiters();
             overflow.into_iter().for_each(|ask| self.enqueue(ask));
         }
     }
@@ -225,6 +232,53 @@ impl Leases {
         if let Some(counter) = find(&mut self.shard(hash), hash, &ask.counter) {
             counter.unanswered(ask);
         }
+        self.arrived.notify_waiters();
+    }
+
+    /// What `asks` gave back has arrived, or is lost.
+    pub(crate) fn returned(&self, asks: &[Ask]) {
+        for ask in asks {
+            let hash = self.hash(&ask.counter);
+            if let Some(counter) = find(&mut self.shard(hash), hash, &ask.counter) {
+                counter.returned();
+            }
+        }
+        self.arrived.notify_waiters();
+    }
+
+    /// Whether any of `charges`, which Mixer refused, may be paid soon with tokens that this client has, or that are on their way to
+    /// it or from it: a store that counts them as spent refuses what asks beside them.
+    pub(crate) fn may_pay_soon(&self, charges: &[Charge], now: Instant) -> bool {
+        // What counts although it is refused is not sent twice.
+        !charges.iter().any(|charge| charge.counts_denied)
+            && self.any(charges, |counter, charge| {
+                counter.may_pay_soon(charge.cost, now)
+            })
+    }
+
+    /// Waits until no tokens of `charges` are on their way. It ends soon: each such state does by itself.
+    pub(crate) async fn settled(&self, charges: &[Charge], clock: &Clock) {
+        loop {
+            let mut arrived = pin!(self.arrived.notified());
+            arrived.as_mut().enable();
+            let now = clock.now();
+            if !self.any(charges, |counter, _| counter.is_in_transit(now)) {
+                return;
+            }
+            // Who asked may be gone without a word.
+            clock.within(self.ask_timeout, arrived).await;
+        }
+    }
+
+    fn any(&self, charges: &[Charge], is_so: impl Fn(&mut Counter, &Charge) -> bool) -> bool {
+        charges
+            .iter()
+            .filter(|charge| !charge.shadow)
+            .any(|charge| {
+                let hash = self.hash(&charge.counter);
+                find(&mut self.shard(hash), hash, &charge.counter)
+                    .is_some_and(|counter| is_so(counter, charge))
+            })
     }
 
     /// Whether `charge` fits in `percent` of its limit, counted by this client alone.
@@ -256,7 +310,7 @@ impl Leases {
                 .retain(|counter| {
                     let idle = counter.idle_for(now);
                     if idle >= IDLE {
-                        unused.extend(counter.give_back(now));
+                        unused.extend(counter.give_back(self.ask_timeout, now));
                     }
                     let keep = idle < FORGET || counter.remembers(now);
                     if !keep {
@@ -276,7 +330,7 @@ impl Leases {
             unused.extend(
                 shard
                     .iter_mut()
-                    .filter_map(|counter| counter.give_back(now)),
+                    .filter_map(|counter| counter.give_back(self.ask_timeout, now)),
             );
         }
         unused

@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod http;
+pub mod issuer;
 pub mod measure;
 pub mod mesh;
 pub mod netns;

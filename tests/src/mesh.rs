@@ -136,6 +136,8 @@ pub struct ProxyConfig {
     pub admin: SocketAddr,
     /// Whom it asks.
     pub mixer: SocketAddr,
+    /// Where its identity is.
+    pub identity: Option<PathBuf>,
     /// How long it waits for an answer, in milliseconds. A machine that tests keep busy must not look like a Mixer that is gone,
     /// so this is far more than operators would want.
     pub check_timeout_ms: u64,
@@ -152,6 +154,7 @@ impl ProxyConfig {
             outbound,
             admin,
             mixer,
+            identity: None,
             check_timeout_ms: 5_000,
         }
     }
@@ -168,6 +171,9 @@ impl ProxyConfig {
             ("--mixer", self.mixer),
         ] {
             command.arg(flag).arg(addr.to_string());
+        }
+        if let Some(folder) = &self.identity {
+            command.arg("--identity-files").arg(folder);
         }
         command
             .arg("--check-timeout-ms")

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mixer_tests::binaries::{How, program};
+use mixer_tests::issuer::Authority;
 use mixer_tests::mesh::{Documents, counter};
 use mixer_tests::netns::{Host, Network};
 use mixer_tests::process::Process;
@@ -62,6 +63,24 @@ rules:
     when: always
 "#;
 
+/// What only one caller may reach, and that over mutual TLS alone.
+const SECURED: &str = r#"
+mesh: { outbound: allow }
+---
+service: database.shop
+protocol: tcp
+tls: strict
+identity: spiffe://cluster.local/ns/shop/sa/database
+endpoints: ["10.77.0.3:5432"]
+---
+policy: database
+for: destination.service == "database.shop"
+rules:
+  - allow: the client reads the database
+    when: source.service_account == "client"
+otherwise: { deny: only the client reads the database }
+"#;
+
 /// Three hosts with proxies that redirect, and one without, where Mixer is.
 struct Mesh {
     client: Host,
@@ -72,6 +91,8 @@ struct Mesh {
     /// A copy that the proxy's user may run.
     proxy: PathBuf,
     rules: Vec<&'static str>,
+    /// Who gives the proxies their identities, if they have any.
+    authority: Option<Authority>,
     running: Vec<Process>,
     _folder: tempfile::TempDir,
     _network: Network,
@@ -83,6 +104,10 @@ fn documents(outbound: &str) -> String {
 
 impl Mesh {
     async fn start(rules: &[&'static str]) -> Self {
+        Self::with(rules, &documents("allow"), None).await
+    }
+
+    async fn with(rules: &[&'static str], documents: &str, authority: Option<Authority>) -> Self {
         let network = Network::new(&[
             ("client", &["10.77.0.1/24", "fd77::1/64"]),
             ("shop", &["10.77.0.2/24", "fd77::2/64"]),
@@ -90,7 +115,7 @@ impl Mesh {
             ("outside", &["10.77.0.9/24", "fd77::9/64"]),
         ]);
         let [client, shop, database, outside] = network.hosts();
-        let documents = Documents::new([("all.yaml", documents("allow"))]);
+        let documents = Documents::new([("all.yaml", documents)]);
         let folder = tempfile::tempdir().unwrap();
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), readable).unwrap();
@@ -104,6 +129,7 @@ impl Mesh {
             documents,
             proxy,
             rules: rules.to_vec(),
+            authority,
             running: Vec::new(),
             _folder: folder,
             _network: network,
@@ -162,7 +188,7 @@ impl Mesh {
 
     /// A proxy as an operator starts it, and the rules that lead to it.
     async fn start_proxy(&mut self, service: &str, host: &Host, ids: [&str; 2]) {
-        let arguments = [
+        let mut arguments = vec![
             "--transparent",
             "--service",
             service,
@@ -177,6 +203,12 @@ impl Mesh {
             "--check-timeout-ms",
             "5000",
         ];
+        let name = service.split('.').next().unwrap();
+        let identity = self._folder.path().join(name);
+        if let Some(authority) = &self.authority {
+            authority.write_identity(&identity, &format!("/ns/shop/sa/{name}"));
+            arguments.extend(["--identity-files", identity.to_str().unwrap()]);
+        }
         self.running
             .push(host.start_proxy(&self.proxy, ids, &arguments));
         let ready = ["get", "127.0.0.1:15020", "localhost", "/healthz/ready"];
@@ -505,4 +537,42 @@ async fn netns_rules_come_and_go_without_touching_those_of_others() {
     assert!(rules_of(&host).contains("table ip6 mixer"));
     host.run(proxy, &["iptables", "clean", "--tool", "nft"]);
     assert_eq!(rules_of(&host), before);
+}
+
+#[tokio::test]
+#[ignore = "needs netns"]
+async fn netns_bytes_that_nobody_reads_go_over_mutual_tls() {
+    let authority = Authority::new("cluster.local");
+    let mesh = Mesh::with(&[], SECURED, Some(authority)).await;
+    // The server speaks first; neither application knows of TLS.
+    let said = mesh.client.app(&["greet", "10.77.0.3:5432"]).unwrap();
+    assert!(said.contains("\nhello"), "{said}");
+    let metrics = ["get", "127.0.0.1:15020", "localhost", "/metrics"];
+    let metrics = mesh.database.app(&metrics).unwrap();
+    assert!(
+        metrics.contains("mixer_proxy_tls_connections_total 1"),
+        "{metrics}"
+    );
+    // Another of the mesh, and one that is not of the mesh.
+    for host in [&mesh.shop, &mesh.outside] {
+        let said = host.app(&["greet", "10.77.0.3:5432"]).unwrap_err();
+        assert!(said.contains("it ended"), "{said}");
+    }
+    for (reporter, flags) in [
+        ("source", "-"),
+        ("destination", "-"),
+        ("destination", "UAEX"),
+    ] {
+        let labels = [
+            ("reporter", reporter),
+            ("destination_service", "database.shop"),
+            ("response_flags", flags),
+        ];
+        let count = if (reporter, flags) == ("source", "-") {
+            2
+        } else {
+            1
+        };
+        mesh.is_counted(count, &labels).await;
+    }
 }

@@ -39,7 +39,7 @@ impl FromRef<Admin> for Arc<Shared> {
 }
 
 /// Method, path, meaning.
-const PAGES: [(&str, &str, &str); 9] = [
+const PAGES: [(&str, &str, &str); 10] = [
     ("GET", "/healthz/live", "200 as long as the process lives"),
     (
         "GET",
@@ -56,6 +56,11 @@ const PAGES: [(&str, &str, &str); 9] = [
         "GET",
         "/routes",
         "per service its subsets, and the rules of its routes in the order in which they are asked",
+    ),
+    (
+        "GET",
+        "/certs",
+        "who this proxy is and whom it trusts: what certificates say, never a key",
     ),
     (
         "GET",
@@ -80,6 +85,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         .route("/metrics", get(metrics))
         .route("/clusters", get(shown::clusters))
         .route("/routes", get(shown::routes))
+        .route("/certs", get(shown::certs))
         .route("/config_dump", get(shown::config_dump))
         .route("/logging", get(change::level).post(change::set_level))
         .route("/drain", post(change::drain))

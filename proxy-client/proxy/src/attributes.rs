@@ -18,6 +18,7 @@ use percent_encoding::percent_decode;
 
 use crate::exchange::Protocol;
 use crate::headers::X_REQUEST_ID;
+use crate::tls::Secured;
 use crate::token::Verified;
 
 /// Headers by lower-case name.
@@ -174,6 +175,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) namespace: Option<&'a str>,
     pub(crate) labels: Option<&'a BTreeMap<String, String>>,
     pub(crate) protocol: Protocol,
+    /// What the caller proved, if it proved anything.
+    pub(crate) secured: Option<&'a Secured>,
+    /// Whether namespaces of its trust domain are ours, or as good as ours.
+    pub(crate) namespaces_count: bool,
+    /// The id of the service that is asked for, where it proves it.
+    pub(crate) principal: Option<&'a str>,
 }
 
 /// A request's head, and what was read out of it.
@@ -212,10 +219,39 @@ impl<'a> Facts<'a> {
         if let Some(labels) = self.labels {
             bag.set(name::DESTINATION_LABELS, Value::Map(labels));
         }
-        bag.set(name::CONNECTION_MTLS, Value::Bool(false));
+        if let Some(principal) = self.principal {
+            bag.set(name::DESTINATION_PRINCIPAL, Value::String(principal));
+        }
+        bag.set(name::CONNECTION_MTLS, Value::Bool(self.secured.is_some()));
+        if let Some(secured) = self.secured {
+            self.fill_source(secured, bag);
+        }
         bag.set(name::CONNECTION_ID, Value::String(self.connection_id));
         bag.set(name::API_PROTOCOL, Value::String(self.protocol.name()));
         bag.set(name::CONTEXT_REPORTER, Value::String(reporter(self.at)));
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// Sets who the caller is, out of its certificate and nothing else.
+    fn fill_source(&self, secured: &'a Secured, bag: &mut AttributeBag<'a>) {
+        let id = &secured.trusted.peer.id;
+        bag.set(name::SOURCE_PRINCIPAL, Value::String(id.as_str()));
+        let trust_domain = id.trust_domain().as_str();
+        bag.set(name::SOURCE_TRUST_DOMAIN, Value::String(trust_domain));
+        // Elsewhere the same words mean something else.
+        if self.namespaces_count {
+            if let Some(namespace) = id.namespace() {
+                bag.set(name::SOURCE_NAMESPACE, Value::String(namespace));
+            }
+            if let Some(account) = id.service_account() {
+                bag.set(name::SOURCE_SERVICE_ACCOUNT, Value::String(account));
+            }
+        }
+        if let Some(server_name) = &secured.server_name {
+            let server_name = Value::String(server_name);
+            bag.set(name::CONNECTION_REQUESTED_SERVER_NAME, server_name);
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use clap::{Args, Parser, Subcommand};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{AccessLog, Config, Control, LogFormat, LogTo, Proxy, Running, StartError, logging};
+use crate::{
+    AccessLog, Config, Control, IdentityFrom, LogFormat, LogTo, Proxy, Running, StartError, logging,
+};
 
 /// The flags are wrong (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -65,6 +67,9 @@ pub struct Flags {
     /// Where health, metrics and the configuration are shown (15020 by custom).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// A directory with this proxy's certificate, its key and the bundle of authorities to trust, watched for new ones.
+    #[arg(long, value_name = "DIR")]
+    identity_files: Option<PathBuf>,
     /// A file with the token that changes through --admin take; without one they are taken on loopback.
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
@@ -147,6 +152,9 @@ impl Flags {
             format: self.access_log_format.unwrap_or_default(),
         });
         config.transparent = self.transparent;
+        if let Some(directory) = self.identity_files {
+            config.identity = IdentityFrom::Files(directory);
+        }
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mixer_identity::Source;
+
 /// Plain data; [`Config::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +33,8 @@ pub struct Config {
     /// Connections come here because a rule of the host redirects them: where they were going is read, and IPv6 is taken beside
     /// IPv4.
     pub transparent: bool,
+    /// Where this proxy's own identity comes from.
+    pub identity: IdentityFrom,
     /// Who says what applies.
     pub control: Control,
     /// Who is asked for names; `None`: whom the system asks.
@@ -48,6 +52,18 @@ pub enum Control {
     Mixer(String),
     /// Directories with services and mesh alone: nothing is checked or reported.
     Documents(Vec<PathBuf>),
+}
+
+/// Where the proxy's own identity comes from: its SPIFFE id, the certificate that proves it, and whom to trust.
+#[derive(Clone, Debug, Default)]
+pub enum IdentityFrom {
+    /// There is none: only plaintext is taken and sent.
+    #[default]
+    Nowhere,
+    /// Files in a directory; see `mixer_identity::Files`.
+    Files(PathBuf),
+    /// Somebody in this process publishes it, now or later.
+    Published(Source),
 }
 
 /// A line for each request.
@@ -104,8 +120,18 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Concurrent requests on one HTTP/2 connection of a caller: 256.
     pub streams: u32,
+    /// The same where the caller is another of these proxies, which carries the requests of many: 1,024. Each may have its own
+    /// `buffer_bytes`, as each connection of HTTP/1 would.
+    pub carried: u32,
     /// For the first bytes of a connection: 10 s.
     pub detect: Duration,
+    /// For the first bytes of a caller of a service whose bytes are opaque and that takes both TLS and plaintext: 500 ms. Who is
+    /// silent so long waits for the server to speak first, in plaintext.
+    pub first_word: Duration,
+    /// For a TLS handshake: 10 s.
+    pub handshake: Duration,
+    /// Handshakes of callers at once per thread; more are closed: 512.
+    pub handshakes: usize,
     /// For a request's head, from its first byte to its last: 30 s.
     pub head: Duration,
     /// Between two requests of a connection: 60 s.
@@ -154,6 +180,7 @@ impl Config {
             admin_token: None,
             access_log: None,
             transparent: false,
+            identity: IdentityFrom::default(),
             control,
             dns: None,
             workers: 0,
@@ -219,6 +246,17 @@ pub(crate) fn namespace_of(service: &str) -> Option<&str> {
         .filter(|rest| !rest.is_empty())
 }
 
+impl Limits {
+    /// Bytes buffered per HTTP/2 connection between proxies: as much as all its requests may have, so that one whose reader is
+    /// slow holds up no other.
+    pub(crate) fn carried_window(&self) -> usize {
+        let most = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        self.buffer_bytes
+            .saturating_mul(self.carried as usize)
+            .clamp(self.window_bytes, most)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -230,7 +268,11 @@ impl Default for Limits {
             buffer_bytes: 128 << 10,
             window_bytes: 4 << 20,
             streams: 256,
+            carried: 1_024,
             detect: Duration::from_secs(10),
+            first_word: Duration::from_millis(500),
+            handshake: Duration::from_secs(10),
+            handshakes: 512,
             head: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             stalled: Duration::from_secs(300),

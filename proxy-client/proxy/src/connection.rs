@@ -16,15 +16,17 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use mixer_attributes::host;
 use mixer_client::At;
-use mixer_documents::Protocol as Declared;
+use mixer_documents::{Protocol as Declared, Tls};
 use mixer_runtime::{DrainGuard, Instant};
 use tokio::net::TcpStream;
 
-use crate::detect::{Prefixed, Spoken, detect};
+use crate::detect::{Prefixed, Spoken};
 use crate::flag::Flag;
 use crate::guard::Guarded;
 use crate::pace::Pace;
+use crate::tls::{Begun, Secured, Stream, begin};
 use crate::worker::{Executor, Worker};
 use crate::{intercept, opaque, request};
 
@@ -46,6 +48,7 @@ pub(crate) struct Connection {
     pub(crate) application: Option<SocketAddr>,
     pub(crate) id: String,
     pub(crate) pace: Arc<Pace>,
+    secured: OnceCell<Secured>,
     peer_value: OnceCell<HeaderValue>,
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -65,7 +68,7 @@ pub(crate) struct Ends {
 
 /// What the documents say about the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+pub(crate) enum Said {
     Nothing,
     Http,
     /// They are not to be read.
@@ -109,6 +112,7 @@ impl Connection {
             application,
             id,
             pace,
+            secured: OnceCell::new(),
             peer_value: OnceCell::new(),
             in_flight: Cell::new(0),
             idle_since: Cell::new(now),
@@ -131,6 +135,49 @@ impl Connection {
     /// Where the caller connected to.
     pub(crate) fn meant(&self) -> SocketAddr {
         self.original.unwrap_or(self.local)
+    }
+
+    /// What its caller proved, if it proved anything.
+    pub(crate) fn secured(&self) -> Option<&Secured> {
+        self.secured.get()
+    }
+
+    /// Its caller proved who it is.
+    pub(crate) fn is_secured(&self, secured: Secured) {
+        let _once = self.secured.set(secured);
+    }
+
+    /// Whether it takes TLS and plaintext. Before the first state both: neither is served then.
+    pub(crate) fn tls(&self) -> Tls {
+        match (self.at, self.worker.routing().as_ref()) {
+            (At::Outbound, _) => Tls::Disable,
+            (At::Inbound, Some(routing)) => routing.own_tls,
+            (At::Inbound, None) => Tls::Permissive,
+        }
+    }
+
+    /// Whether its caller would have to prove who it is, and did not: what the documents say may have changed since it came.
+    pub(crate) fn is_too_plain(&self) -> bool {
+        self.secured.get().is_none() && self.tls() == Tls::Strict
+    }
+
+    /// Whether its caller may be one who watches over the service, and speaks plaintext because it is none of the mesh.
+    pub(crate) fn may_probe(&self) -> bool {
+        let routing = self.worker.routing();
+        let own = routing.as_ref().and_then(|routing| routing.own.as_ref());
+        own.and_then(|own| own.probes.as_ref())
+            .is_some_and(|probes| host::is_within(&probes.from, self.peer.ip()))
+    }
+
+    /// Waits until it [is too plain](Self::is_too_plain).
+    pub(crate) async fn until_too_plain(&self) {
+        let mut routed = self.worker.shared.routed.subscribe();
+        while !self.is_too_plain() {
+            if routed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        self.worker.counters.plaintext_refused();
     }
 
     /// What the documents say it speaks. A service's own word comes before what is said of a port.
@@ -261,39 +308,37 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
         Err(intercept::Loop) => return opaque::refuse(&connection, Flag::NoRoute),
     };
     let said = connection.said();
-    let mut io = Prefixed::new(stream);
-    let spoken = match said {
-        Said::Opaque => Some(Spoken::Opaque),
-        Said::Nothing | Said::Http => match worker
-            .shared
-            .clock
-            .within(limits.detect, detect(&mut io))
-            .await
-        {
-            Some(Ok(spoken)) => spoken,
-            Some(Err(_)) => None,
-            // Who waits for the server's first word speaks no HTTP, and such a service is declared: carried unread, what comes
-            // later could be HTTP that no rule has seen.
-            None => None,
-        },
+    let io = Prefixed::new(Stream::Plain(stream));
+    // Seldom, hence not part of every connection's future.
+    let (io, spoken) = match Box::pin(begin(&connection, io, said)).await {
+        Begun::Speaks(io, spoken) => (io, spoken),
+        Begun::Refused(flag) => return opaque::refuse(&connection, flag),
+        Begun::Nothing => return,
     };
     match spoken {
-        None => {}
-        Some(Spoken::Opaque) if said != Said::Http => opaque::carry(connection, io).await,
-        Some(Spoken::Http2) => {
+        Spoken::Opaque | Spoken::Tls if said != Said::Http => opaque::carry(connection, io).await,
+        Spoken::Http2 => {
+            // Another proxy carries the requests of many callers, who come and go.
+            let ours = connection.secured().is_some_and(|peer| peer.ours);
+            let (streams, resets, window) = match ours {
+                true => (
+                    limits.carried,
+                    limits.early_resets.max(limits.carried as usize),
+                    limits.carried_window(),
+                ),
+                false => (limits.streams, limits.early_resets, limits.window_bytes),
+            };
             let mut server = hyper::server::conn::http2::Builder::new(Executor);
             server
-                .max_concurrent_streams(limits.streams)
-                .max_pending_accept_reset_streams(limits.early_resets)
+                .max_concurrent_streams(streams)
+                .max_pending_accept_reset_streams(resets)
                 .max_local_error_reset_streams(limits.error_resets)
                 .max_frame_size(FRAME)
                 .header_table_size(HEADER_TABLE)
                 .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
                 .max_send_buf_size(limits.buffer_bytes)
                 .initial_stream_window_size(u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX))
-                .initial_connection_window_size(
-                    u32::try_from(limits.window_bytes).unwrap_or(u32::MAX),
-                );
+                .initial_connection_window_size(u32::try_from(window).unwrap_or(u32::MAX));
             let service = service_fn(|request: http::Request<Incoming>| {
                 request::handle(connection.clone(), request)
             });
@@ -303,7 +348,7 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
                 .drive(http, |http| http.graceful_shutdown())
                 .await;
         }
-        Some(Spoken::Http1 | Spoken::Opaque) => {
+        Spoken::Http1 | Spoken::Opaque | Spoken::Tls => {
             let mut server = hyper::server::conn::http1::Builder::new();
             server
                 .half_close(false)

@@ -1,6 +1,7 @@
 //! What a connection speaks, by its first bytes.
 //!
-//! HTTP/2 begins with a fixed preface, HTTP/1 with a method: a token of at most 20 letters and a space. Anything else is opaque,
+//! HTTP/2 begins with a fixed preface, HTTP/1 with a method: a token of at most 20 letters and a space, TLS with a
+//! handshake record. Anything else is opaque,
 //! which is no way around policy: an opaque connection is checked as one, without the attributes of a request, so that rules
 //! about requests cannot be decided in its favour. A declared protocol is not second-guessed.
 
@@ -9,7 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::tls::Stream;
 
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,6 +21,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) enum Spoken {
     Http1,
     Http2,
+    /// A ClientHello: somebody's TLS.
+    Tls,
     Opaque,
 }
 
@@ -27,6 +31,12 @@ fn read(head: &[u8]) -> Option<Spoken> {
     let common = head.len().min(PREFACE.len());
     if head[..common] == PREFACE[..common] {
         return (common == PREFACE.len()).then_some(Spoken::Http2);
+    }
+    // RFC 8446 section 5.1: a handshake record of version 3.x. What comes before all else of it is a ClientHello.
+    match head {
+        [0x16] => return None,
+        [0x16, 3, ..] => return Some(Spoken::Tls),
+        _ => {}
     }
     for (at, &byte) in head.iter().enumerate() {
         match byte {
@@ -61,20 +71,40 @@ pub(crate) async fn detect(io: &mut Prefixed) -> io::Result<Option<Spoken>> {
 /// A connection whose first bytes were read already, and are read again.
 #[derive(Debug)]
 pub(crate) struct Prefixed {
-    stream: TcpStream,
+    stream: Stream,
     head: [u8; 24],
     at: u8,
     len: u8,
+    /// What was read behind the head: nothing, but where a hello had to be read to its end.
+    behind: Vec<u8>,
 }
 
 impl Prefixed {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
             head: [0; 24],
             at: 0,
             len: 0,
+            behind: Vec::new(),
         }
+    }
+
+    /// What was read so far.
+    pub(crate) fn held(&self) -> &[u8] {
+        match self.behind.is_empty() {
+            true => &self.head[..usize::from(self.len)],
+            false => &self.behind,
+        }
+    }
+
+    /// Reads more than a head, to be read again with it.
+    pub(crate) async fn read_behind(&mut self) -> io::Result<usize> {
+        if self.behind.is_empty() {
+            self.behind = self.head[..usize::from(self.len)].to_vec();
+            self.at = self.len;
+        }
+        self.stream.read_buf(&mut self.behind).await
     }
 }
 
@@ -89,6 +119,12 @@ impl AsyncRead for Prefixed {
             let count = waiting.len().min(buffer.remaining());
             buffer.put_slice(&waiting[..count]);
             self.at += count as u8;
+            return Poll::Ready(Ok(()));
+        }
+        if !self.behind.is_empty() {
+            let count = self.behind.len().min(buffer.remaining());
+            buffer.put_slice(&self.behind[..count]);
+            self.behind.drain(..count);
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
@@ -131,7 +167,7 @@ mod tests {
 
     #[test]
     fn first_bytes_say_what_is_spoken() {
-        let table: [(&[u8], Option<Spoken>); 16] = [
+        let table: [(&[u8], Option<Spoken>); 18] = [
             (b"", None),
             (b"G", None),
             (b"GET", None),
@@ -143,7 +179,9 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
             (PREFACE, Some(Spoken::Http2)),
             (b"PROPFIND /", Some(Spoken::Http1)),
-            (b"\x16\x03\x01\x02\x00", Some(Spoken::Opaque)),
+            (b"\x16", None),
+            (b"\x16\x03", Some(Spoken::Tls)),
+            (b"\x16\x02", Some(Spoken::Opaque)),
             (b" GET / HTTP/1.1", Some(Spoken::Opaque)),
             (b"GE\0T / HTTP/1.1", Some(Spoken::Opaque)),
             (b"*1\r\n$4\r\nPING\r\n", Some(Spoken::Opaque)),

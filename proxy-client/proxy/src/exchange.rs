@@ -163,6 +163,19 @@ impl Exchange {
             Destination::Service(upstream) => (upstream.service.namespace.as_deref(), None),
             Destination::Outside => (None, None),
         };
+        let secured = connection.secured();
+        let namespaces_count = secured.is_some_and(|secured| {
+            let routing = connection.worker.routing();
+            let trust_domain = secured.trusted.peer.id.trust_domain();
+            routing
+                .as_ref()
+                .is_some_and(|routing| routing.is_own(trust_domain))
+        });
+        let principal = match &self.destination {
+            Destination::Own(_) => secured.map(|secured| secured.own.as_str()),
+            Destination::Service(upstream) => upstream.principal(),
+            Destination::Outside => None,
+        };
         Facts {
             at: connection.at,
             peer: connection.peer,
@@ -172,6 +185,9 @@ impl Exchange {
             namespace,
             labels: labels.filter(|labels| !labels.is_empty()),
             protocol: self.protocol,
+            secured,
+            namespaces_count,
+            principal,
         }
     }
 
@@ -241,7 +257,13 @@ impl Exchange {
         if self.standard {
             let facts = self.facts();
             let own = &worker.shared.own_workload;
+            let principal = facts
+                .secured
+                .map_or(standard::UNKNOWN, |peer| peer.trusted.peer.id.as_str());
             let (workload, workload_namespace, security) = match facts.at {
+                At::Inbound if facts.secured.is_some() => {
+                    (standard::UNKNOWN, standard::UNKNOWN, "mutual_tls")
+                }
                 At::Inbound => (standard::UNKNOWN, standard::UNKNOWN, "none"),
                 At::Outbound => (
                     &**own,
@@ -260,7 +282,7 @@ impl Exchange {
                     reporter(facts.at),
                     workload,
                     workload_namespace,
-                    standard::UNKNOWN,
+                    principal,
                     service,
                     facts.service.map_or("PassthroughCluster", workload_of),
                     facts.namespace.unwrap_or(standard::UNKNOWN),

@@ -1,5 +1,7 @@
 //! Why a response is not simply what the server said, in Envoy's letters where Envoy has them.
 
+use crate::tls::Undialed;
+
 /// A response flag; [`Flag::letters`] goes into `response.flags` and the standard metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
@@ -25,6 +27,10 @@ pub(crate) enum Flag {
     MixerMalformed,
     /// No connection to the server could be made.
     UpstreamFailure,
+    /// The server did not prove that it is the service.
+    UntrustedUpstream,
+    /// The service takes mutual TLS only, and this proxy has no identity.
+    NoIdentity,
     /// The server ended the connection before its response was complete.
     UpstreamTermination,
     /// The server's response was no HTTP.
@@ -53,9 +59,21 @@ pub(crate) enum Flag {
     LocalReset,
     /// The request was malformed or ambiguous.
     DownstreamProtocol,
+    /// Plaintext came, and the service takes mutual TLS only.
+    Plaintext,
+    /// The caller's certificate is none to trust.
+    UntrustedCaller,
 }
 
 impl Flag {
+    /// Of a service that cannot be dialed.
+    pub(crate) fn of(why: &Undialed) -> Self {
+        match why {
+            Undialed::NoIdentity => Flag::NoIdentity,
+            Undialed::NoRoots(_) => Flag::UpstreamFailure,
+        }
+    }
+
     pub(crate) fn letters(self) -> &'static str {
         match self {
             Flag::None => "-",
@@ -69,6 +87,8 @@ impl Flag {
             Flag::MixerCold => "MXC",
             Flag::MixerMalformed => "MXM",
             Flag::UpstreamFailure => "UF",
+            Flag::UntrustedUpstream => "UTU",
+            Flag::NoIdentity => "NI",
             Flag::UpstreamTermination => "UC",
             Flag::UpstreamProtocol => "UPE",
             Flag::UpstreamOverflow => "UO",
@@ -83,6 +103,8 @@ impl Flag {
             Flag::StreamIdle => "SI",
             Flag::LocalReset => "LR",
             Flag::DownstreamProtocol => "DPE",
+            Flag::Plaintext => "PT",
+            Flag::UntrustedCaller => "UTD",
         }
     }
 }

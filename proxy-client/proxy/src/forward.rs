@@ -15,10 +15,12 @@ use hyper::body::{Body, Incoming};
 use mixer_runtime::Instant;
 
 use crate::body::{RequestBody, grpc_status};
-use crate::pool::{ConnectError, Lease, Pool, SendError};
+use crate::pool::{ConnectError, Lease, Pool, SendError, Want, Way};
 use crate::reply::Reply;
 use crate::route::elapse;
 use crate::routing::Addresses;
+use crate::target::asked_host;
+use crate::tls::Dialer;
 use crate::upstream::{Attempt, Kind, Outcome, Permit, Upstream, Wanted};
 use crate::worker::Worker;
 
@@ -40,7 +42,7 @@ pub(crate) enum Target {
 pub(crate) struct Sending<'a> {
     /// Of the value the service is balanced by.
     pub(crate) hash: Option<u64>,
-    pub(crate) http2: bool,
+    pub(crate) want: Want,
     /// Where it was tried already; where it fails is added.
     pub(crate) tried: &'a mut Vec<SocketAddr>,
     /// Where it is sent is noted here.
@@ -94,6 +96,17 @@ impl Target {
         match self {
             Target::Address(_) => &worker.to_application,
             Target::Service(_) | Target::Mirror(_) | Target::Outside(_) => &worker.pool,
+        }
+    }
+
+    /// What its connections are opened with; `None`: plaintext.
+    fn dialer<B>(&self, request: &Request<B>) -> Result<Option<&Arc<Dialer>>, Reply> {
+        match self {
+            Target::Address(_) | Target::Outside(_) => Ok(None),
+            Target::Service(upstream) | Target::Mirror(upstream) => {
+                let host = || asked_host(request);
+                upstream.dialer(host).map_err(|why| Reply::undialed(&why))
+            }
         }
     }
 
@@ -161,11 +174,12 @@ pub(crate) async fn forward(
 ) -> Result<(Response<Incoming>, Carrying), Reply> {
     let Sending {
         hash,
-        http2,
+        want,
         tried,
         sent_to,
         until,
     } = sending;
+    let dialer = target.dialer(&request)?;
     let permit = target.permit(Kind::Requests)?;
     let mut connects = 0;
     let mut again = false;
@@ -177,7 +191,7 @@ pub(crate) async fn forward(
         sent_to.set(Some(tried_now.address));
         let leased = tokio::select! {
             biased;
-            leased = lease(worker, target, tried_now.address, http2, again) => Some(leased),
+            leased = lease(worker, target, Way { address: tried_now.address, dialer }, want, again) => Some(leased),
             () = elapse(worker, until) => None,
         };
         let mut lease = match leased {
@@ -195,9 +209,13 @@ pub(crate) async fn forward(
                 if connects < target.len().min(worker.shared.config.limits.connect_tries) {
                     continue;
                 }
-                return Err(Reply::unreachable(error.to_string()));
+                return Err(match error {
+                    ConnectError::Untrusted(..) => Reply::untrusted(error.to_string()),
+                    _ => Reply::unreachable(error.to_string()),
+                });
             }
         };
+        lease.fit(&mut request)?;
         let replay = if lease.reused() && !again {
             replay(&request)
         } else {
@@ -253,15 +271,15 @@ enum Unleased {
     Connect(ConnectError),
 }
 
-/// A connection to `address`. One that is kept costs nothing; for a new one the request waits, with a place among those that do.
+/// A connection that leads `way`. One that is kept costs nothing; for a new one the request waits, with a place among those that do.
 async fn lease(
     worker: &Rc<Worker>,
     target: &Target,
-    address: SocketAddr,
-    http2: bool,
+    way: Way<'_>,
+    want: Want,
     fresh: bool,
 ) -> Result<Lease, Unleased> {
-    if !fresh && let Some(lease) = target.pool(worker).kept(address, http2) {
+    if !fresh && let Some(lease) = target.pool(worker).kept(way, want) {
         return Ok(lease);
     }
     let _pending = target.permit(Kind::Pending).map_err(Unleased::Overflow)?;
@@ -269,7 +287,7 @@ async fn lease(
         Target::Service(upstream) => Some(&upstream.circuit),
         Target::Address(_) | Target::Mirror(_) | Target::Outside(_) => None,
     };
-    match target.pool(worker).open(address, http2, circuit).await {
+    match target.pool(worker).open(way, want, circuit).await {
         Ok(lease) => Ok(lease),
         Err(ConnectError::Overflow) => Err(Unleased::Overflow(Reply::overflow(
             target.name(),

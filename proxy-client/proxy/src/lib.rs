@@ -35,6 +35,7 @@ mod routing;
 mod shared;
 mod start;
 mod target;
+mod tls;
 mod token;
 mod trace;
 mod upgrade;
@@ -42,5 +43,5 @@ mod upstream;
 mod vet;
 mod worker;
 
-pub use config::{AccessLog, Config, Control, Limits, LogFormat, LogTo};
+pub use config::{AccessLog, Config, Control, IdentityFrom, Limits, LogFormat, LogTo};
 pub use start::{Proxy, Running, StartError};

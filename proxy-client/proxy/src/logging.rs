@@ -11,6 +11,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
+/// Without `RUST_LOG`. What callers do wrong in TLS is counted; the library would say it once per handshake.
+const DEFAULT: &str = "info,rustls=off";
+
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Why the log stays as it is.
@@ -26,7 +29,7 @@ pub(crate) enum Unchanged {
 
 /// Begins to log on stderr. A process that logs already keeps its own way.
 pub(crate) fn begin() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT.into());
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

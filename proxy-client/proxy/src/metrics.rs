@@ -1,7 +1,9 @@
 //! Counts of a proxy's own. Each worker has its own set, written by its thread alone and added up when they are read.
 
+mod tls;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mixer_client::{At, Stats};
 use prometheus_client::collector::Collector;
@@ -39,6 +41,15 @@ pub(crate) struct Counters {
     mirror_failed: AtomicU64,
     mirror_dropped: AtomicU64,
     cut: AtomicU64,
+    secured: AtomicU64,
+    plaintext_refused: AtomicU64,
+    caller_untrusted: AtomicU64,
+    handshake_failed: AtomicU64,
+    no_longer_trusted: AtomicU64,
+    dialed: AtomicU64,
+    upstream_untrusted: AtomicU64,
+    dial_failed: AtomicU64,
+    no_identity: AtomicU64,
     probed: AtomicU64,
 }
 
@@ -72,6 +83,7 @@ impl Counters {
             | Flag::MixerMalformed => add(&self.unavailable, 1),
             Flag::UpstreamTimeout => add(&self.timed_out, 1),
             Flag::FaultInjected => add(&self.aborted, 1),
+            Flag::NoIdentity => add(&self.no_identity, 1),
             _ => {}
         }
     }
@@ -130,6 +142,46 @@ impl Counters {
 
     pub(crate) fn mirror_dropped(&self) {
         add(&self.mirror_dropped, 1);
+    }
+
+    /// A caller proved who it is.
+    pub(crate) fn secured(&self) {
+        add(&self.secured, 1);
+    }
+
+    /// A caller spoke plaintext to a service that takes mutual TLS only.
+    pub(crate) fn plaintext_refused(&self) {
+        add(&self.plaintext_refused, 1);
+    }
+
+    /// A caller showed a certificate that is none to trust.
+    pub(crate) fn caller_untrusted(&self) {
+        add(&self.caller_untrusted, 1);
+    }
+
+    /// A caller's handshake failed otherwise: too slow, too many, no TLS 1.3, no certificate.
+    pub(crate) fn handshake_failed(&self) {
+        add(&self.handshake_failed, 1);
+    }
+
+    /// A connection was closed because its peer is not trusted any more.
+    pub(crate) fn no_longer_trusted(&self) {
+        add(&self.no_longer_trusted, 1);
+    }
+
+    /// A server proved who it is.
+    pub(crate) fn dialed(&self) {
+        add(&self.dialed, 1);
+    }
+
+    /// A server did not prove that it is the service.
+    pub(crate) fn upstream_untrusted(&self) {
+        add(&self.upstream_untrusted, 1);
+    }
+
+    /// A handshake with a server failed otherwise.
+    pub(crate) fn dial_failed(&self) {
+        add(&self.dial_failed, 1);
     }
 
     /// A request was passed on without a check, as `probes` of its service says.
@@ -302,6 +354,9 @@ impl Collector for Exposed {
             "Connections of callers that were too slow, or sent too many HTTP/2 frames that carry nothing",
             sum(|c| &c.cut),
         )?;
+        for (name, help, of) in tls::COUNTS {
+            counter(name, help, sum(*of))?;
+        }
         counter(
             "mixer_proxy_probes",
             "Requests passed on without a check, as `probes` of the service says",
@@ -335,6 +390,19 @@ impl Collector for Exposed {
             "Connections of callers",
             i64::try_from(open).unwrap_or(i64::MAX),
         )?;
+        let identity = self.0.own.as_ref().and_then(|own| own.source.current());
+        if let Some(identity) = identity {
+            let until = identity
+                .svid()
+                .not_after()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            gauge(
+                "mixer_identity_expiry_timestamp_seconds",
+                "When the certificate of this proxy runs out",
+                i64::try_from(until).unwrap_or(i64::MAX),
+            )?;
+        }
         gauge(
             "mixer_proxy_ready",
             "Whether requests can be decided and routed",

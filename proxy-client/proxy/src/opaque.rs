@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use mixer_attributes::vocabulary::REQUEST_TIME;
 use mixer_attributes::{AttributeBag, Value};
-use mixer_client::{At, Because, DecisionSample, Verdict};
+use mixer_client::{At, Because, DecisionSample, InFlight, Verdict};
 use mixer_documents::Protocol as Declared;
 use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::connection::Connection;
 use crate::detect::Prefixed;
 use crate::exchange::{Destination, Exchange, Protocol};
 use crate::flag::Flag;
-use crate::pool::{ConnectError, Place};
+use crate::pool::{ConnectError, Place, Way};
 use crate::reply::Reply;
+use crate::tls::Stream;
 use crate::upstream::{Attempt, Kind, Outcome, Upstream, Wanted};
 use crate::{intercept, route};
 
@@ -34,7 +34,7 @@ enum Target {
 
 /// A connection to the server, and its place among what is carried to the service.
 struct Server {
-    stream: TcpStream,
+    stream: Stream,
     _place: Place,
     _attempt: Option<Attempt>,
 }
@@ -44,11 +44,48 @@ pub(crate) async fn carry(connection: Rc<Connection>, mut io: Prefixed) {
     let mut exchange = begin(&connection);
     match open(&mut exchange).await {
         Ok(mut server) => {
-            if let Ok((sent, received)) = copy_bidirectional(&mut io, &mut server.stream).await {
-                exchange.carried(sent, received);
+            let copied = tokio::select! {
+                copied = copy_bidirectional(&mut io, &mut server.stream) => Ok(copied),
+                flag = until_denied(&mut exchange) => Err(flag),
+                () = connection.until_too_plain() => Err(Flag::Plaintext),
+            };
+            match copied {
+                Ok(Ok((sent, received))) => exchange.carried(sent, received),
+                Ok(Err(_)) => {}
+                Err(flag) => exchange.flag = flag,
             }
         }
         Err(flag) => exchange.flag = flag,
+    }
+}
+
+/// Asks again whenever what applies has changed: a connection lasts as long as it would be let in. What a new connection would be
+/// charged it is charged again.
+async fn until_denied(exchange: &mut Exchange) -> Flag {
+    let connection = exchange.connection.clone();
+    let worker = &connection.worker;
+    let revision = |exchange: &Exchange| {
+        let service = exchange.destination.name(&worker.shared.config);
+        let scope = worker.scope(connection.at, service);
+        scope.map(|scope| scope.revision.clone())
+    };
+    let Some(mut news) = worker.news() else {
+        return std::future::pending().await;
+    };
+    let mut asked = revision(exchange);
+    loop {
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let now = revision(exchange);
+        if now != asked {
+            // What it holds of limits is free for it to take again.
+            exchange.in_flight = InFlight::default();
+            if let Err(flag) = check(exchange).await {
+                return flag;
+            }
+            asked = now;
+        }
     }
 }
 
@@ -86,7 +123,7 @@ async fn open(exchange: &mut Exchange) -> Result<Server, Flag> {
     let connected = pool.connect(address, None).await;
     let (stream, _place) = connected.map_err(|error| failed(&error))?;
     Ok(Server {
-        stream,
+        stream: Stream::Plain(stream),
         _place,
         _attempt: None,
     })
@@ -171,6 +208,7 @@ async fn balanced(exchange: &mut Exchange, upstream: &Arc<Upstream>) -> Result<S
     let connection = exchange.connection.clone();
     let worker = &connection.worker;
     let shared = &worker.shared;
+    let dialer = upstream.dialer(|| None).map_err(|why| Flag::of(&why))?;
     let _pending = upstream
         .circuit
         .take(Kind::Pending)
@@ -190,7 +228,8 @@ async fn balanced(exchange: &mut Exchange, upstream: &Arc<Upstream>) -> Result<S
             .ok_or(Flag::NoUpstream)?;
         let address = attempt.endpoint.address;
         exchange.sent_to(Some(address), None);
-        match worker.pool.connect(address, Some(&upstream.circuit)).await {
+        let way = Way { address, dialer };
+        match worker.pool.carry(way, Some(&upstream.circuit)).await {
             Ok((stream, _place)) => {
                 attempt.ended(Outcome::Answered, shared.clock.now());
                 let _attempt = Some(attempt);
@@ -216,6 +255,7 @@ fn failed(error: &ConnectError) -> Flag {
     tracing::debug!("{error}");
     match error {
         ConnectError::Overflow => Flag::UpstreamOverflow,
+        ConnectError::Untrusted(..) => Flag::UntrustedUpstream,
         _ => Flag::UpstreamFailure,
     }
 }

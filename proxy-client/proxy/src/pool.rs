@@ -1,13 +1,15 @@
 //! Connections to servers, kept per thread: taking one wakes no other thread and takes no lock.
 //!
 //! HTTP/1 connections are kept idle up to a number and an age, the most recently used first. HTTP/2 connections are shared by
-//! requests; when the streams of all are taken another is opened, by one request while the others wait for it. (hyper-util's
+//! requests; when the streams of all are taken another is opened, by one request while the others wait for it. A server that is
+//! dialed with TLS says itself which of the two it takes; until it has, requests wait for the first to find out. (hyper-util's
 //! client was refused: it keeps one HTTP/2 connection per server, boxes every request and shares its pool between threads.)
 
+mod connect;
 mod http1;
 mod http2;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,15 +18,18 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use mixer_runtime::{Clock, Instant};
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
 
-use crate::accept::keepalive;
 use crate::body::RequestBody;
 use crate::config::Limits;
-use crate::intercept::{self, Loop, Loops, Noted};
+use crate::headers::Malformed;
+use crate::intercept::Loops;
 use crate::metrics::Counters;
-use crate::upstream::{Circuit, Kind, Permit};
+use crate::target::{carried, restored, secured};
+use crate::tls::{Dialer, Purpose, Registry, Speaks};
+use crate::upstream::Circuit;
+
+use connect::Opened;
+pub(crate) use connect::Place;
 
 /// How the connections of a pool leave.
 #[derive(Clone, Debug)]
@@ -37,13 +42,6 @@ pub(crate) enum Leaving {
     Unredirected,
 }
 
-/// What a connection holds while it is open.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    _permit: Option<Permit>,
-    _noted: Option<Noted>,
-}
-
 /// Connections of one thread, by server.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -51,12 +49,38 @@ pub(crate) struct Pool {
     limits: Limits,
     clock: Clock,
     counters: Arc<Counters>,
-    servers: RefCell<HashMap<SocketAddr, Rc<Server>>>,
+    /// The peers of connections over TLS.
+    trusted: Rc<Registry>,
+    servers: RefCell<HashMap<Key, Rc<Server>>>,
 }
 
-/// Connections to one address.
-#[derive(Debug, Default)]
+/// Where a connection leads, and how it is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) address: SocketAddr,
+    /// `None`: in plaintext.
+    pub(crate) dialer: Option<&'a Arc<Dialer>>,
+}
+
+/// A way as the pool knows it: the dialer by its place in memory, which the server's entry keeps from being another's.
+type Key = (SocketAddr, usize);
+
+/// The version of HTTP that a request is to be sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Http1,
+    Http2,
+    /// HTTP/1, or HTTP/2 where the server of the mesh takes it: the request is made for HTTP/1.
+    Either,
+}
+
+/// Connections that lead one way.
+#[derive(Debug)]
 struct Server {
+    address: SocketAddr,
+    dialer: Option<Arc<Dialer>>,
+    /// What the server took last; `None`: it was not asked yet.
+    speaks: Cell<Option<Speaks>>,
     http1: http1::Idle,
     http2: http2::Shared,
 }
@@ -77,6 +101,10 @@ pub(crate) enum ConnectError {
     TimedOut(SocketAddr),
     #[error("{0} ended the connection at once")]
     Handshake(SocketAddr),
+    #[error("{0} is not the service: {1}")]
+    Untrusted(SocketAddr, String),
+    #[error("no TLS with {0}: {1}")]
+    Tls(SocketAddr, String),
     #[error(
         "a connection to {0} comes back to the proxy: it must be the user that the host's rules let pass"
     )]
@@ -100,47 +128,49 @@ impl Pool {
         clock: Clock,
         counters: Arc<Counters>,
         leaving: Leaving,
+        trusted: Rc<Registry>,
     ) -> Self {
         Self {
             leaving,
             limits,
             clock,
             counters,
+            trusted,
             servers: RefCell::new(HashMap::new()),
         }
     }
 
-    /// A connection to `address` that is there and can carry another request.
-    pub(crate) fn kept(self: &Rc<Self>, address: SocketAddr, http2: bool) -> Option<Lease> {
+    /// A connection that leads `way`, is there and can carry another request.
+    pub(crate) fn kept(self: &Rc<Self>, way: Way<'_>, want: Want) -> Option<Lease> {
         let servers = self.servers.borrow();
-        let server = servers.get(&address)?;
-        if http2 {
+        let server = servers.get(&way.key())?;
+        if server.over_http2(want)? {
             http2::kept(self, server).map(Lease::Http2)
         } else {
             http1::kept(self, server).map(Lease::Http1)
         }
     }
 
-    /// A new connection to `address`, counted by `circuit`; of HTTP/2, where there may be none, a stream of one that is there.
+    /// A new connection that leads `way`, counted by `circuit`; of HTTP/2, where there may be none, a stream of one that is there.
     pub(crate) async fn open(
         self: &Rc<Self>,
-        address: SocketAddr,
-        http2: bool,
+        way: Way<'_>,
+        want: Want,
         circuit: Option<&Arc<Circuit>>,
     ) -> Result<Lease, ConnectError> {
         let server = self
             .servers
             .borrow_mut()
-            .entry(address)
-            .or_default()
+            .entry(way.key())
+            .or_insert_with(|| Rc::new(Server::new(way)))
             .clone();
         // Seldom, hence not part of every request's future.
-        if http2 {
-            let opened = Box::pin(http2::open(self, &server, address, circuit));
-            opened.await.map(Lease::Http2)
-        } else {
-            let opened = Box::pin(http1::open(self, &server, address, circuit));
-            opened.await.map(Lease::Http1)
+        match server.over_http2(want) {
+            Some(false) => {
+                let opened = Box::pin(http1::open(self, &server, circuit));
+                opened.await.map(Lease::Http1)
+            }
+            Some(true) | None => Box::pin(http2::open(self, &server, want, circuit)).await,
         }
     }
 
@@ -152,70 +182,77 @@ impl Pool {
             kept > 0 || Rc::strong_count(server) > 1
         });
     }
+}
 
-    /// A new TCP connection, and its place in `circuit`.
-    pub(crate) async fn connect(
-        &self,
-        address: SocketAddr,
-        circuit: Option<&Arc<Circuit>>,
-    ) -> Result<(TcpStream, Place), ConnectError> {
-        let permit = match circuit.map(|circuit| circuit.take(Kind::Connections)) {
-            None => None,
-            Some(Some(permit)) => Some(permit),
-            Some(None) => return Err(ConnectError::Overflow),
-        };
-        self.counters.connected();
-        let connected = match self
-            .clock
-            .within(self.limits.connect, self.leave(address))
-            .await
-        {
-            Some(Ok(stream)) => stream
-                .set_nodelay(true)
-                .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive()))
-                .map(|()| stream)
-                .map_err(|error| ConnectError::Refused(address, error.kind())),
-            Some(Err(error)) => Err(ConnectError::Refused(address, error.kind())),
-            None => Err(ConnectError::TimedOut(address)),
-        };
-        if connected.is_err() {
-            self.counters.connect_failed();
-        }
-        let stream = connected?;
-        let noted = match (&self.leaving, stream.local_addr()) {
-            (Leaving::Watched(loops), Ok(local)) => {
-                let noted = loops.made(local, address);
-                Some(noted.map_err(|Loop| ConnectError::Loop(address))?)
-            }
-            _ => None,
-        };
-        let place = Place {
-            _permit: permit,
-            _noted: noted,
-        };
-        Ok((stream, place))
+impl Way<'_> {
+    fn key(&self) -> Key {
+        let dialer = self.dialer.map_or(0, |dialer| Arc::as_ptr(dialer).addr());
+        (self.address, dialer)
     }
 }
 
-impl Pool {
-    async fn leave(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
-        let source = match self.leaving {
-            Leaving::AsUsual | Leaving::Watched(_) => None,
-            Leaving::Unredirected => intercept::source(address),
-        };
-        let Some(source) = source else {
-            return TcpStream::connect(address).await;
-        };
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.bind(source)?;
-        socket.connect(address).await
+impl Server {
+    fn new(way: Way<'_>) -> Self {
+        Self {
+            address: way.address,
+            dialer: way.dialer.cloned(),
+            speaks: Cell::new(None),
+            http1: http1::Idle::default(),
+            http2: http2::Shared::default(),
+        }
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way {
+            address: self.address,
+            dialer: self.dialer.as_ref(),
+        }
+    }
+
+    /// Whether a request is sent over HTTP/2; `None`: the server has to be asked.
+    fn over_http2(&self, want: Want) -> Option<bool> {
+        match (want, &self.dialer) {
+            (Want::Http2, _) => Some(true),
+            (Want::Http1, _) | (Want::Either, None) => Some(false),
+            (Want::Either, Some(_)) => {
+                let speaks = self.speaks.get()?;
+                Some(speaks != Speaks::Http1)
+            }
+        }
+    }
+
+    /// A new connection; what the server speaks is remembered, and forgotten when there is none.
+    async fn dial(
+        &self,
+        pool: &Pool,
+        purpose: Purpose,
+        circuit: Option<&Arc<Circuit>>,
+    ) -> Result<Opened, ConnectError> {
+        let opened = pool.dial(self.way(), purpose, circuit).await;
+        match &opened {
+            // Who was offered one thing only has not chosen.
+            Ok(opened) if purpose == Purpose::Requests => self.speaks.set(opened.speaks),
+            Ok(_) => {}
+            Err(_) if self.http2.is_empty() => self.speaks.set(None),
+            Err(_) => {}
+        }
+        opened
     }
 }
 
 impl Lease {
+    /// Gives a request the form that the connection's version of HTTP has for it.
+    pub(crate) fn fit(&self, request: &mut http::Request<RequestBody>) -> Result<(), Malformed> {
+        match self {
+            Lease::Http1(_) if request.version() == http::Version::HTTP_2 => restored(request),
+            Lease::Http2(stream) if request.version() != http::Version::HTTP_2 => {
+                carried(request, stream.authority())
+            }
+            Lease::Http2(stream) if stream.is_outside() => secured(request),
+            Lease::Http1(_) | Lease::Http2(_) => Ok(()),
+        }
+    }
+
     /// Whether the connection carried a request before, so that the server may have closed it meanwhile.
     pub(crate) fn reused(&self) -> bool {
         match self {

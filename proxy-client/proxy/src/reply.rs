@@ -18,6 +18,7 @@ use crate::exchange::{Exchange, Protocol};
 use crate::flag::Flag;
 use crate::headers::{Malformed, apply};
 use crate::rate_limit;
+use crate::tls::Undialed;
 use crate::upstream::Kind;
 
 /// gRPC over HTTP/2, "Responses": what a status message percent-encodes, besides what is not ASCII.
@@ -168,6 +169,28 @@ impl Reply {
         )
     }
 
+    /// The server did not prove that it is the service.
+    pub(crate) fn untrusted(why: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            flag: Flag::UntrustedUpstream,
+            ..Self::unreachable(why)
+        }
+    }
+
+    /// The service is reached over TLS only, and this proxy cannot speak it.
+    pub(crate) fn undialed(why: &Undialed) -> Self {
+        Self {
+            flag: Flag::of(why),
+            ..Self::unreachable(why.to_string())
+        }
+    }
+
+    /// The service takes mutual TLS only, and the caller spoke plaintext before that was so.
+    pub(crate) fn plaintext() -> Self {
+        let why = "this service takes mutual TLS only";
+        Self::new(StatusCode::FORBIDDEN, 16, Flag::Plaintext, why)
+    }
+
     /// As much is carried to the service as its circuit admits.
     pub(crate) fn overflow(service: &str, kind: Kind) -> Self {
         let message = format!("{service} has all the {} it may have", kind.word());
@@ -312,7 +335,7 @@ impl Reply {
             let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if exchange.http1 && self.flag == Flag::DownstreamProtocol {
+        if exchange.http1 && matches!(self.flag, Flag::DownstreamProtocol | Flag::Plaintext) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if !grpc {

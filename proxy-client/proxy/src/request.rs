@@ -20,12 +20,13 @@ use mixer_documents::{Protocol as Declared, Service};
 use crate::access_log::Entry;
 use crate::attributes::{CookieView, Head, HeaderView, QueryView, client_ip};
 use crate::body::{RequestBody, ResponseBody, grpc_status};
-use crate::connection::Connection;
+use crate::connection::{Connection, Ending};
 use crate::exchange::{Destination, Exchange, Protocol, Record};
 use crate::flag::Flag;
 use crate::forward::{Carrying, Held, Target};
 use crate::headers::{self, Malformed, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::pace::Owed;
+use crate::pool::Want;
 use crate::probe::is_probe;
 use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
@@ -111,6 +112,13 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
 
     let routing = worker.routing().clone().ok_or_else(Reply::cold)?;
     let forwarding = routing.mesh.client_ip.as_ref();
+    let alone = asked_upgrade.is_none() && body.is_end_stream();
+    let own = routing.own.as_deref();
+    if connection.is_too_plain() && !(alone && is_probe(exchange, own, &parts, forwarding)) {
+        worker.counters.plaintext_refused();
+        connection.end(Ending::Gracefully);
+        return Err(Reply::plaintext());
+    }
     if at == At::Inbound && !forwarding.is_some_and(|rule| rule.trusts(connection.peer.ip())) {
         let header = forwarding.map(|rule| &*rule.header);
         headers::strip_forwarded(&mut parts.headers, header);
@@ -189,7 +197,6 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         return Err(Reply::malformed(why.to_string()));
     }
 
-    let alone = asked_upgrade.is_none() && body.is_end_stream();
     let probe = alone && is_probe(exchange, declared, &parts, forwarding);
     let token = match token {
         Err(refused) if !probe => return Err(refused.reply(service)),
@@ -282,6 +289,14 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         .is_some_and(|service| matches!(service.protocol, Some(Declared::Http2 | Declared::Grpc)))
         || (parts.version == Version::HTTP_2 && exchange.protocol == Protocol::Grpc);
     let asked_upgrade = asked_upgrade.filter(|_| !http2);
+    let want = match http2 {
+        true => Want::Http2,
+        // HTTP/2 has no such upgrades, and cannot say that nobody or the server as a whole is meant.
+        false if asked_upgrade.is_some() || authority.is_none() || parts.uri.path() == "*" => {
+            Want::Http1
+        }
+        false => Want::Either,
+    };
     match rewrite.and_then(|rewrite| rewrite.host.as_deref()) {
         None => address(&mut parts, http2, authority, rewritten)?,
         Some(host) => {
@@ -324,7 +339,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     };
     let request = Request::from_parts(parts, body);
     if let Some(to) = chosen.as_ref().and_then(|chosen| chosen.mirror.as_ref()) {
-        route::mirror(worker, to, http2, &request, replay.as_ref());
+        route::mirror(worker, to, want, &request, replay.as_ref());
     }
     let sent_to = Cell::new(None);
     let sent_at = exchange.entry.is_some().then(|| shared.clock.now());
@@ -332,7 +347,7 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         target: &target,
         sent_to: &sent_to,
         hash,
-        http2,
+        want,
         grpc,
         chosen: chosen.as_ref(),
         replay: replay.as_ref(),

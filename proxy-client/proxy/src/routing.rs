@@ -15,13 +15,15 @@ use mixer_attributes::vocabulary as name;
 use mixer_attributes::{AttributeBag, Value};
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Jwt, Mesh, PolicySet, Route, Service, Sources, Subset};
+use mixer_documents::{Directory, Jwt, Mesh, PolicySet, Route, Service, Sources, Subset, Tls};
+use mixer_identity::{SpiffeId, TrustDomain};
 use mixer_runtime::Instant;
 use tokio::task::{self, JoinError, JoinSet};
 
 use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
+use crate::tls::{Dialer, Dialing, Originating};
 use crate::token::Tokens;
 use crate::upstream::{Checked, Turns, Upstream, check_health};
 
@@ -34,6 +36,8 @@ pub(crate) struct Routing {
     pub(crate) mesh: Mesh,
     /// The document of the proxy's own service, if there is one.
     pub(crate) own: Option<Arc<Service>>,
+    /// Whether the own service takes TLS and plaintext.
+    pub(crate) own_tls: Tls,
     /// The issuers whose tokens callers of the own service may have.
     pub(crate) jwts: Vec<Arc<Jwt>>,
     /// Every route, in document order.
@@ -60,7 +64,9 @@ impl Routing {
         let mut resolving = JoinSet::new();
         for service in &set.services {
             let known = before.and_then(|before| before.services.get(&service.name));
-            let whole = Upstream::new(service.clone(), known.map(|known| &*known.whole));
+            let before = known.map(|known| &*known.whole);
+            let dialing = dialing(service, &set.mesh, before, shared);
+            let whole = Upstream::new(service.clone(), before).dialed(dialing);
             let part = |subset: &Subset| {
                 let known = known.and_then(|known| known.subsets.get(&subset.name));
                 Upstream::part(&whole, subset, known.map(|known| &**known))
@@ -88,12 +94,19 @@ impl Routing {
         let own = own
             .and_then(|name| set.services.iter().find(|service| &*service.name == name))
             .cloned();
+        let own_tls = own.as_ref().map_or(set.mesh.tls, |own| own.tls(&set.mesh));
+        if own_tls == Tls::Strict && shared.own.is_none() && shared.config.inbound.is_some() {
+            tracing::error!(
+                "the service takes mutual TLS only and this proxy has no identity: every caller is refused"
+            );
+        }
         let routing = Self {
             mesh: set.mesh.clone(),
             routes: set.routes.clone(),
             references: set.references.clone(),
             jwts: issuers(set, own.as_deref(), shared),
             own,
+            own_tls,
             directory: Directory::new(set.services.iter().cloned()),
             services,
             addresses: ArcSwap::default(),
@@ -102,6 +115,12 @@ impl Routing {
             routing.index();
         }
         routing
+    }
+
+    /// Whether ids of `trust_domain` mean by a namespace what we mean by it.
+    pub(crate) fn is_own(&self, trust_domain: &TrustDomain) -> bool {
+        let name = trust_domain.as_str();
+        self.mesh.trust_domain == name || self.mesh.federated.iter().any(|other| other == name)
     }
 
     /// The service that `authority` means.
@@ -143,6 +162,37 @@ impl Routing {
         let services = self.services.values();
         services.flat_map(|routed| routed.subsets.values().chain([&routed.whole]))
     }
+}
+
+/// How `service` is dialed; as before, where that is the same, so that connections are kept.
+fn dialing(
+    service: &Service,
+    mesh: &Mesh,
+    before: Option<&Upstream>,
+    shared: &Shared,
+) -> Option<Arc<Dialing>> {
+    let before = before.and_then(Upstream::dialing);
+    if let Some(originate) = &service.originate {
+        return Some(Originating::dialing(service, originate, before));
+    }
+    let tls = service.tls(mesh);
+    let id = service
+        .identity
+        .as_deref()
+        .filter(|_| tls != Tls::Disable)?;
+    let known = match before.map(|before| &**before) {
+        Some(Dialing::Mesh { dialer, .. }) => dialer.as_ref(),
+        _ => None,
+    };
+    // The documents were checked: what is no id here cannot be dialed either.
+    let id = SpiffeId::parse(id).ok();
+    let dialer = shared.own.as_ref().zip(id).map(|(own, id)| {
+        let kept = known.filter(|known| known.is_for(&own.source, &id, &service.name));
+        kept.cloned()
+            .unwrap_or_else(|| Arc::new(Dialer::mesh(&own.source, id, &service.name)))
+    });
+    let strict = tls == Tls::Strict;
+    Some(Arc::new(Dialing::Mesh { dialer, strict }))
 }
 
 impl Addresses {
@@ -383,6 +433,7 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
         let routing = Routing {
             mesh: set.mesh.clone(),
             own: None,
+            own_tls: Tls::Permissive,
             jwts: Vec::new(),
             routes: Vec::new(),
             references: set.references.clone(),

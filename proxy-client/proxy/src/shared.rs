@@ -16,6 +16,7 @@ use crate::exchange::workload_of;
 use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
+use crate::tls::Own;
 use crate::token::{Refreshing, Tokens};
 use crate::upstream::Resolver;
 
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) random: Arc<Random>,
     /// `None` with `--documents`.
     pub(crate) client: Option<Client>,
+    /// This proxy's own identity; `None`: it has none and gets none.
+    pub(crate) own: Option<Own>,
     /// Services and mesh; empty before the first state.
     pub(crate) routing: ArcSwapOption<Routing>,
     /// The issuers of tokens for the own service, with their keys.
@@ -60,6 +63,7 @@ impl Shared {
         clock: Clock,
         random: Arc<Random>,
         client: Option<Client>,
+        own: Option<Own>,
         logged: Option<Arc<Tally>>,
         workers: usize,
     ) -> Self {
@@ -73,6 +77,7 @@ impl Shared {
             clock,
             random,
             client,
+            own,
             routing: ArcSwapOption::empty(),
             tokens: ArcSwap::default(),
             tokens_changed: watch::Sender::new(()),

@@ -11,14 +11,16 @@ use std::time::Duration;
 use mixer_attributes::{OwnedBag, OwnedValue, vocabulary as name};
 use mixer_client::{At, Client};
 use mixer_documents::{Diagnostics, Mode, PolicySet, Sources};
+use mixer_identity::Files;
 use mixer_runtime::{Clock, Guard, Random, Tasks};
 use tokio::runtime::{Builder, Handle, LocalOptions, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{Lines, Log};
-use crate::config::{Config, Control};
+use crate::config::{Config, Control, IdentityFrom};
 use crate::shared::Shared;
+use crate::tls::Own;
 use crate::upstream::Resolver;
 use crate::{accept, admin, routing, worker};
 
@@ -45,6 +47,9 @@ pub enum StartError {
     /// The documents of `--documents` hold what only a Mixer can decide.
     #[error("{0} needs --mixer: with --documents alone nobody could enforce it")]
     NeedsMixer(String),
+    /// The files of `--identity-files` cannot be used.
+    #[error("--identity-files: {0}")]
+    Identity(#[from] mixer_identity::InvalidFiles),
     /// A port cannot be had.
     #[error("cannot listen on {address} ({purpose}): {error}")]
     #[allow(missing_docs)]
@@ -109,16 +114,6 @@ impl Proxy {
         let [inbound_at, outbound_at] = [&bound[0], &bound[1]].map(|bound| bound.first().copied());
         let admin_at = addresses(&admin).first().copied();
 
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let tasks = Tasks::on(runtime.handle().clone());
-        let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
-        let workers = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-            workers => workers,
-        };
         let mut threads = Vec::new();
         let mut log = None;
         if let Some(config) = &config.access_log {
@@ -129,8 +124,28 @@ impl Proxy {
             log = Some(started);
             threads.push(thread);
         }
+
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let tasks = Tasks::on(runtime.handle().clone());
+        let own = match start_identity(&config, &clock, &tasks, &runtime) {
+            Ok(own) => own,
+            Err(error) => {
+                // It may not be waited for where the caller is on a runtime of its own.
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
+        let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            workers => workers,
+        };
         let logged = log.as_ref().map(|log| log.tally.clone());
-        let shared = Arc::new(Shared::new(config, clock, random, client, logged, workers));
+        let shared = Shared::new(config, clock, random, client, own, logged, workers);
+        let shared = Arc::new(shared);
         let _ = shared.bound.set(bound.concat());
 
         let ending = Ending::default();
@@ -340,6 +355,28 @@ fn start_client(
     }
     let _entered = runtime.enter();
     Some(Client::start(client, clock.clone(), random.clone(), tasks))
+}
+
+/// This proxy's own identity, where it is to have one. A kind of source that is added is begun here.
+fn start_identity(
+    config: &Config,
+    clock: &Clock,
+    tasks: &Tasks,
+    runtime: &Runtime,
+) -> Result<Option<Own>, StartError> {
+    let source = match &config.identity {
+        IdentityFrom::Nowhere => return Ok(None),
+        IdentityFrom::Published(source) => source.clone(),
+        IdentityFrom::Files(directory) => {
+            let files = Files::new(directory).watch(tasks, clock);
+            // Who starts a proxy may be on a runtime of its own, where nothing else may be waited for.
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| runtime.block_on(files));
+                waiting.join().expect("reading files does not panic")
+            })?
+        }
+    };
+    Ok(Some(Own::new(source)))
 }
 
 fn set_if(bag: &mut OwnedBag, id: mixer_attributes::AttributeId, value: Option<OwnedValue>) {

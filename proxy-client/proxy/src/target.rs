@@ -1,9 +1,11 @@
 //! A request's target: who it is for, and the form in which the server gets it.
 
+use std::cell::RefCell;
+
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{Uri, Version};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Uri, Version};
 
 use crate::headers::{self, Malformed};
 use crate::reply::Reply;
@@ -82,6 +84,69 @@ pub(crate) fn address(
         parts.uri = target.into();
     }
     parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Turns a request in the form of HTTP/1 into that of HTTP/2. `last` is the authority of the request before, which most often is
+/// this one's too.
+pub(crate) fn carried<B>(
+    request: &mut Request<B>,
+    last: &RefCell<Option<(HeaderValue, Authority)>>,
+) -> Result<(), Malformed> {
+    let host = request.headers_mut().remove(header::HOST);
+    let host = host.ok_or(Malformed::NoHost)?;
+    let known = last
+        .borrow()
+        .as_ref()
+        .and_then(|(known, authority)| (*known == host).then(|| authority.clone()));
+    let authority = match known {
+        Some(authority) => authority,
+        None => {
+            let authority: Authority =
+                host.as_bytes().try_into().map_err(|_| Malformed::BadHost)?;
+            *last.borrow_mut() = Some((host, authority.clone()));
+            authority
+        }
+    };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts
+        .path_and_query
+        .get_or_insert(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed::Target)?;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(())
+}
+
+/// Whom a request that is ready to be sent is for.
+pub(crate) fn asked_host<B>(request: &Request<B>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST)?.to_str().ok(),
+    }
+}
+
+/// Says of a request over HTTP/2 that it goes over TLS, as a server outside the mesh expects.
+pub(crate) fn secured<B>(request: &mut Request<B>) -> Result<(), Malformed> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed::Target)?;
+    Ok(())
+}
+
+/// Turns what [`carried`] made back.
+pub(crate) fn restored<B>(request: &mut Request<B>) -> Result<(), Malformed> {
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    if let Some(authority) = &parts.authority {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::BadHost)?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let target = parts
+        .path_and_query
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = target.into();
+    *request.version_mut() = Version::HTTP_11;
     Ok(())
 }
 

@@ -19,8 +19,14 @@ pub(crate) fn join(caller: OnUpgrade, server: OnUpgrade, held: Held, mut exchang
             (_, Err(_)) => return exchange.cut(Flag::UpstreamTermination),
         };
         let (mut caller, mut server) = (TokioIo::new(caller), TokioIo::new(server));
-        if let Ok((sent, received)) = copy_bidirectional(&mut caller, &mut server).await {
-            exchange.carried(sent, received);
+        let connection = exchange.connection.clone();
+        tokio::select! {
+            copied = copy_bidirectional(&mut caller, &mut server) => {
+                if let Ok((sent, received)) = copied {
+                    exchange.carried(sent, received);
+                }
+            }
+            () = connection.until_too_plain() => exchange.cut(Flag::Plaintext),
         }
     });
 }

@@ -31,6 +31,8 @@ pub(crate) use names::Resolver;
 use ring::Ring;
 pub(crate) use ring::hash;
 
+use crate::tls::{Dialer, Dialing, Undialed};
+
 /// One service and where it can be reached.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -42,6 +44,8 @@ pub(crate) struct Upstream {
     /// Whose turn it is.
     turn: AtomicUsize,
     names: names::Names,
+    /// How its proxies are dialed; `None`: in plaintext.
+    dialing: Option<Arc<Dialing>>,
 }
 
 /// The endpoints of a moment.
@@ -84,7 +88,37 @@ impl Upstream {
             ),
             turn: AtomicUsize::new(turn),
             names: before.map_or_else(names::Names::default, |before| before.names.clone()),
+            dialing: None,
         }
+    }
+
+    /// The same, dialed as `dialing` says.
+    pub(crate) fn dialed(self, dialing: Option<Arc<Dialing>>) -> Self {
+        Self { dialing, ..self }
+    }
+
+    /// What its endpoints are dialed with now, for the host that `host` tells if it is asked; `None`: plaintext.
+    pub(crate) fn dialer<'h>(
+        &self,
+        host: impl FnOnce() -> Option<&'h str>,
+    ) -> Result<Option<&Arc<Dialer>>, Undialed> {
+        match &self.dialing {
+            Some(dialing) => dialing.now(host),
+            None => Ok(None),
+        }
+    }
+
+    /// The id that its endpoints prove; `None`: they are asked for none now.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        match &**self.dialing.as_ref()? {
+            dialing @ Dialing::Mesh { .. } => dialing.now(|| None).ok()??.id(),
+            Dialing::Outside(_) => None,
+        }
+    }
+
+    /// How its endpoints are dialed.
+    pub(crate) fn dialing(&self) -> Option<&Arc<Dialing>> {
+        self.dialing.as_ref()
     }
 
     /// The upstream of a part of `whole`, with what `before` knew of the same one. What is carried counts for the whole.
@@ -94,6 +128,7 @@ impl Upstream {
         Self {
             subset: Some(subset.name.clone()),
             circuit: whole.circuit.clone(),
+            dialing: whole.dialing.clone(),
             ..Self::new(Arc::new(service), before)
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_client::{At, Scope, State};
+use mixer_identity::{Identity, Updates};
 use mixer_runtime::{DrainGuard, Instant};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
@@ -24,6 +25,7 @@ use crate::metrics::Counters;
 use crate::pool::{Leaving, Pool};
 use crate::routing::{Addresses, Routing};
 use crate::shared::Shared;
+use crate::tls::{Registry, review};
 
 /// How often idle and late connections are looked for, unless a limit is shorter.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -49,6 +51,10 @@ pub(crate) struct Worker {
     pub(crate) to_application: Rc<Pool>,
     /// Counts the bytes of requests without a body: none.
     pub(crate) no_bytes: Rc<Cell<u64>>,
+    /// The peers of connections over TLS.
+    pub(crate) trusted: Rc<Registry>,
+    /// TLS handshakes of callers under way.
+    handshakes: Rc<Cell<usize>>,
     /// Where requests are logged, if they are.
     pub(crate) access_log: Option<Rc<Lines>>,
     /// Copies of requests in flight.
@@ -72,9 +78,11 @@ impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>, lines: Option<Lines>) -> Rc<Self> {
         let news = shared.client.as_ref().map(|client| client.state());
         let newest = news.as_ref().and_then(|news| news.borrow().clone());
+        let trusted: Rc<Registry> = Rc::default();
         let pool = |leaving| {
             let (limits, clock) = (shared.config.limits.clone(), shared.clock.clone());
-            Rc::new(Pool::new(limits, clock, counters.clone(), leaving))
+            let pool = Pool::new(limits, clock, counters.clone(), leaving, trusted.clone());
+            Rc::new(pool)
         };
         let (to_others, to_application) = match shared.config.transparent {
             true => (
@@ -88,6 +96,8 @@ impl Worker {
             to_application: pool(to_application),
             no_bytes: Rc::new(Cell::new(0)),
             access_log: lines.map(Rc::new),
+            trusted: trusted.clone(),
+            handshakes: Rc::default(),
             mirrors: Rc::default(),
             outside: RefCell::new(HashMap::new()),
             state: RefCell::new(Watched { news, newest }),
@@ -118,6 +128,21 @@ impl Worker {
     /// Services and mesh; `None` before the first state.
     pub(crate) fn routing(&self) -> arc_swap::Guard<Option<Arc<Routing>>> {
         self.shared.routing.load()
+    }
+
+    /// A place among the handshakes under way; `None`: there are too many.
+    pub(crate) fn handshake(&self) -> Option<Handshaking> {
+        let most = self.shared.config.limits.handshakes;
+        let count = self.handshakes.get();
+        (count < most).then(|| {
+            self.handshakes.set(count + 1);
+            Handshaking(self.handshakes.clone())
+        })
+    }
+
+    /// Told of each change of what applies; `None` without a Mixer.
+    pub(crate) fn news(&self) -> Option<watch::Receiver<Option<Arc<State>>>> {
+        self.shared.client.as_ref().map(|client| client.state())
     }
 
     /// The service this proxy stands before.
@@ -224,6 +249,16 @@ fn sweep_every(limits: &Limits) -> Duration {
     SWEEP.min(limits.head).min(limits.idle).min(limits.stalled)
 }
 
+/// One handshake under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Handshaking(Rc<Cell<usize>>);
+
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// A connection in the worker's books, until it is dropped.
 struct Registered {
     worker: Rc<Worker>,
@@ -257,6 +292,9 @@ pub(crate) fn run(
         let mut linger = std::pin::pin!(clock.sleep(LINGER));
         let every = sweep_every(&worker.shared.config.limits);
         let mut next_sweep = std::pin::pin!(clock.sleep(every));
+        let source = worker.shared.own.as_ref().map(|own| own.source.clone());
+        let mut identities = source.as_ref().map(|source| source.updates());
+        let mut reviewed = source.as_ref().and_then(|source| source.current());
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -272,6 +310,22 @@ pub(crate) fn run(
                     worker.sweep();
                     next_sweep.set(clock.sleep(every));
                 }
+                more = changed(&mut identities) => {
+                    let now = source.as_ref().and_then(|source| source.current());
+                    let bundles = |identity: &Option<Arc<Identity>>| {
+                        identity.as_ref().map(|identity| identity.bundles().clone())
+                    };
+                    // A new certificate of ours is no news about others.
+                    if bundles(&now) != bundles(&reviewed)
+                        && let Some(now) = &now
+                    {
+                        spawn(review(worker.clone(), now.clone()));
+                    }
+                    reviewed = now;
+                    if !more {
+                        identities = None;
+                    }
+                }
                 Some(connection) = accepted.recv() => worker.take(connection),
             }
         }
@@ -279,6 +333,14 @@ pub(crate) fn run(
     worker.stopped.set(true);
     // The books hold connections, which hold the worker.
     worker.connections.borrow_mut().clear();
+}
+
+/// Waits for another identity; for good, where none can come.
+async fn changed(identities: &mut Option<Updates>) -> bool {
+    match identities {
+        Some(identities) => identities.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Runs `work` on this worker's thread. It ends with the connection it serves, at the latest with the worker's runtime, and a
@@ -313,7 +375,7 @@ mod tests {
     fn a_connection_that_cannot_be_served_is_counted_as_closed() {
         let config = Config::new(Control::Documents(Vec::new()));
         let random = Arc::new(Random::from_seed(1));
-        let shared = Shared::new(config, Clock::system(), random, None, None, 1);
+        let shared = Shared::new(config, Clock::system(), random, None, None, None, 1);
         let (shared, counters) = (Arc::new(shared), Arc::new(Counters::default()));
         let runtime = Builder::new_current_thread()
             .enable_all()

@@ -189,6 +189,7 @@ impl Inner {
                     failure.name()
                 );
             }
+            self.leases.returned(asks);
         }
     }
 

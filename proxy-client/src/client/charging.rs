@@ -61,8 +61,29 @@ impl Inner {
         }
     }
 
-    /// Asks for the charges that leases did not cover.
+    /// Asks for the charges that leases did not cover. What is refused while tokens of ours are on their way is tried once more when
+    /// they have arrived.
     pub(super) async fn pay(&self, entry: &Entry, bill: Bill, until: Instant) -> Paid {
+        let paid = self.pay_once(entry, bill, until).await;
+        let now = self.clock.now();
+        let refused = matches!(&paid, Paid::Answered(answer) if answer.because == Because::Quota);
+        if !refused || !self.leases.may_pay_soon(&entry.charges, now) {
+            return paid;
+        }
+        let settled = self.leases.settled(&entry.charges, &self.clock);
+        if self.clock.within(until.since(now), settled).await.is_none() {
+            return paid;
+        }
+        match self.leases.spend(&entry.charges, self.clock.now()) {
+            Err(_) => paid,
+            Ok(bill) if bill.missing.is_empty() => {
+                Paid::Answered(self.passes(entry, self.clock.now()))
+            }
+            Ok(bill) => self.pay_once(entry, bill, until).await,
+        }
+    }
+
+    async fn pay_once(&self, entry: &Entry, bill: Bill, until: Instant) -> Paid {
         let asks: Vec<Ask> = bill.missing.iter().map(|(_, ask)| ask.clone()).collect();
         let sent = self.clock.now();
         let answered = self.ask_quota(&asks, until).await;

@@ -41,6 +41,8 @@ pub(super) struct Counter {
     lease: u64,
     /// While one ask for a lease is on its way.
     asking_until: Option<Instant>,
+    /// While tokens that are given back are on their way.
+    returning_until: Option<Instant>,
     refused: Option<Refused>,
     left: Option<Left>,
     rate: Rate,
@@ -91,6 +93,7 @@ impl Counter {
             surplus: None,
             lease: 0,
             asking_until: None,
+            returning_until: None,
             refused: None,
             left: None,
             rate: Rate {
@@ -256,6 +259,24 @@ impl Counter {
         }
     }
 
+    /// What was given back has arrived, or is lost: what was refused before may be granted.
+    pub(super) fn returned(&mut self) {
+        self.returning_until = None;
+        self.refused = None;
+    }
+
+    /// Whether what is refused now may be paid with tokens that this client has, or is sent, or sends back.
+    pub(super) fn may_pay_soon(&mut self, cost: u64, now: Instant) -> bool {
+        self.expire(now);
+        self.tokens() >= cost.max(1) || self.is_in_transit(now)
+    }
+
+    /// Whether tokens of this client are on their way, to it or from it.
+    pub(super) fn is_in_transit(&mut self, now: Instant) -> bool {
+        self.expire(now);
+        self.asking_until.is_some() || self.returning_until.is_some()
+    }
+
     pub(super) fn fits_alone(&mut self, charge: &Charge, percent: u32, now: Instant) -> bool {
         let share = (u128::from(charge.amount) * u128::from(percent) / 100) as u64;
         let alone = self
@@ -276,13 +297,16 @@ impl Counter {
     }
 
     /// An ask that gives back everything held, if anything is.
-    pub(super) fn give_back(&mut self, now: Instant) -> Option<Ask> {
+    pub(super) fn give_back(&mut self, timeout: Duration, now: Instant) -> Option<Ask> {
         self.expire(now);
         let unused = self.tokens() + self.surplus.take().map_or(0, |lot| lot.tokens);
         self.lots.clear();
-        (unused > 0).then(|| Ask {
-            unused,
-            ..self.ask(0, false, Duration::ZERO, now)
+        (unused > 0).then(|| {
+            self.returning_until = Some(now + timeout);
+            Ask {
+                unused,
+                ..self.ask(0, false, Duration::ZERO, now)
+            }
         })
     }
 
@@ -293,7 +317,7 @@ impl Counter {
         !self.lots.is_empty()
             || self.surplus.is_some()
             || self.refused.is_some()
-            || self.asking_until.is_some()
+            || self.is_in_transit(now)
             || counts_alone
     }
 
@@ -371,6 +395,7 @@ impl Counter {
         let believed = |refused: &Refused| refused.believed_until > now;
         self.refused = self.refused.take().filter(believed);
         self.asking_until = self.asking_until.filter(|until| *until > now);
+        self.returning_until = self.returning_until.filter(|until| *until > now);
     }
 
     fn join(&mut self) {

@@ -465,3 +465,70 @@ fn threads_never_spend_a_token_twice() {
         .sum();
     assert_eq!(paid, 1_000);
 }
+
+#[test]
+fn what_is_refused_beside_a_refill_on_its_way_is_paid_when_that_has_come() {
+    let (leases, mut background) = leases(10);
+    let charge = charge("q", 1);
+    let charges = std::slice::from_ref(&charge);
+    leases.granted(&charge, &granted(4), true, at(0), at(0));
+    // The third leaves less than half: more is asked for.
+    for _ in 0..4 {
+        assert!(pays(&leases, &charge, at(1)));
+    }
+    let Waiting { ask: refill } = background.try_recv().unwrap();
+    let bill = leases.spend(charges, at(2)).unwrap();
+    let [(0, ask)] = &bill.missing[..] else {
+        panic!("{bill:?}")
+    };
+    assert!(!ask.lease, "one ask for a lease at a time");
+    // The refill was first, and got what there was.
+    leases.answered(ask, &refused(700), false, at(2), at(3));
+    assert!(leases.may_pay_soon(charges, at(3)));
+    assert!(leases.spend(charges, at(3)).is_err());
+    leases.answered(&refill, &granted(2), true, at(1), at(4));
+    assert!(leases.may_pay_soon(charges, at(4)), "it is here");
+    assert!(pays(&leases, &charge, at(4)) && pays(&leases, &charge, at(4)));
+}
+
+#[tokio::test]
+async fn what_is_refused_beside_tokens_that_go_back_may_be_asked_again() {
+    let (leases, _background) = leases(10);
+    let (clock, hand) = Clock::manual();
+    let charge = charge("q", 1);
+    let charges = std::slice::from_ref(&charge);
+    leases.granted(&charge, &granted(4), true, clock.now(), clock.now());
+    hand.advance(IDLE);
+    let returned = leases.sweep(clock.now());
+    assert_eq!(returned.len(), 1);
+    let bill = leases.spend(charges, clock.now()).unwrap();
+    leases.answered(
+        &bill.missing[0].1,
+        &refused(700),
+        false,
+        clock.now(),
+        clock.now(),
+    );
+    assert!(leases.may_pay_soon(charges, clock.now()));
+    let mut settled = std::pin::pin!(leases.settled(charges, &clock));
+    let waits = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(settled.as_mut().poll(context).is_pending())
+    });
+    assert!(waits.await);
+    leases.returned(&returned);
+    settled.await;
+    let again = leases.spend(charges, clock.now()).unwrap();
+    assert_eq!(again.missing.len(), 1, "Mixer is asked once more");
+    // Who asked for a lease may be gone: that ends by itself.
+    let counts = Charge {
+        counts_denied: true,
+        ..charge.clone()
+    };
+    assert!(leases.may_pay_soon(charges, clock.now()));
+    assert!(
+        !leases.may_pay_soon(&[counts], clock.now()),
+        "it would count twice"
+    );
+    hand.advance(Duration::from_millis(150));
+    assert!(!leases.may_pay_soon(charges, clock.now()));
+}

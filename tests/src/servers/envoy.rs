@@ -98,6 +98,28 @@ impl Envoy {
     ) -> Self {
         let (addr, admin) = (ports::free(), ports::free());
         let config = config(addr, admin, upstream, parts);
+        Self::launch(addr, admin, &config, core, folder).await
+    }
+
+    /// Starts it with listeners and clusters as given: YAML, the value of `static_resources`, indented below it. `addr` is that of
+    /// the listener a test asks at.
+    pub async fn configured(addr: SocketAddr, resources: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let admin = ports::free();
+        let config = format!(
+            "admin: {{address: {}}}\nstatic_resources:\n{resources}",
+            address(admin)
+        );
+        Self::launch(addr, admin, &config, None, folder).await
+    }
+
+    async fn launch(
+        addr: SocketAddr,
+        admin: SocketAddr,
+        config: &str,
+        core: Option<usize>,
+        folder: TempDir,
+    ) -> Self {
         let file = folder.path().join("envoy.yaml");
         fs::write(&file, config).expect("the temporary directory can be written to");
         let program = installed("envoy");

@@ -10,6 +10,7 @@ const SERVERS: &[&str] = &[
     "redis",
     "valkey",
     "netns",
+    "openssl",
     "pyjwt",
 ];
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Json;
 use mixer_documents::Route;
+use mixer_identity::{Summary, Timestamp};
+use rustls_pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
 use crate::route::Routed;
@@ -53,6 +55,32 @@ pub(super) async fn clusters(State(shared): State<Arc<Shared>>) -> Json<Value> {
         clusters.insert(upstream.label(), about);
     }
     Json(clusters.into())
+}
+
+/// Who this proxy is and whom it trusts: what certificates say of themselves, never a key.
+pub(super) async fn certs(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let identity = shared.own.as_ref().and_then(|own| own.source.current());
+    let Some(identity) = identity else {
+        return Json(Value::Null);
+    };
+    let show = |der: &CertificateDer<'_>| match Summary::read(der) {
+        Ok(summary) => json!({
+            "uris": summary.uris,
+            "serial": summary.serial,
+            "not_before": Timestamp(summary.validity.not_before).to_string(),
+            "not_after": Timestamp(summary.validity.not_after).to_string(),
+        }),
+        Err(fault) => json!({ "unreadable": fault.to_string() }),
+    };
+    let chain: Vec<Value> = identity.svid().chain().iter().map(show).collect();
+    let bundles = identity.bundles().iter().map(|bundle| {
+        let authorities: Vec<Value> = bundle.authorities().map(show).collect();
+        let sequence = bundle.sequence();
+        let about = json!({ "sequence": sequence, "authorities": authorities });
+        (bundle.trust_domain().to_string(), about)
+    });
+    let bundles: Map<String, Value> = bundles.collect();
+    Json(json!({ "id": identity.id().as_str(), "chain": chain, "bundles": bundles }))
 }
 
 /// What routes say: per service where its parts are, and the rules in the order in which they are asked.

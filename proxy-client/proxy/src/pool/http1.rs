@@ -1,7 +1,6 @@
 //! HTTP/1 connections: one request at a time, kept between requests.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +9,9 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use mixer_runtime::Instant;
 
-use super::{ConnectError, Pool, Server};
+use super::{ConnectError, Opened, Pool, Server};
 use crate::body::RequestBody;
+use crate::tls::Purpose;
 use crate::upstream::Circuit;
 use crate::worker::spawn;
 
@@ -51,10 +51,20 @@ pub(super) fn kept(pool: &Rc<Pool>, server: &Rc<Server>) -> Option<Lent> {
 pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
-    address: SocketAddr,
     circuit: Option<&Arc<Circuit>>,
 ) -> Result<Lent, ConnectError> {
-    let (stream, place) = pool.connect(address, circuit).await?;
+    let opened = server.dial(pool, Purpose::Http1, circuit).await?;
+    begin(pool, server, opened).await
+}
+
+/// Speaks HTTP/1 over a connection that is open.
+pub(super) async fn begin(
+    pool: &Rc<Pool>,
+    server: &Rc<Server>,
+    opened: Opened,
+) -> Result<Lent, ConnectError> {
+    let Opened { stream, place, .. } = opened;
+    let address = server.address;
     let (sender, connection) = Builder::new()
         .max_headers(pool.limits.headers)
         .max_header_size(pool.limits.head_bytes)

@@ -2,19 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use mixer_runtime::{Clock, Instant};
 use tokio::sync::Notify;
 
-use super::{ConnectError, Pool, Server};
+use super::{ConnectError, Lease, Opened, Pool, Server, Want, http1};
 use crate::body::RequestBody;
+use crate::tls::{self, Purpose, Speaks};
 use crate::upstream::Circuit;
 use crate::worker::{Executor, spawn};
 
@@ -37,6 +39,10 @@ struct Connection {
     sender: SendRequest<RequestBody>,
     streams: Cell<usize>,
     most: Cell<usize>,
+    /// The server is outside the mesh, and TLS is its own.
+    outside: bool,
+    /// The last host that a request was carried for.
+    authority: RefCell<Option<(HeaderValue, Authority)>>,
     used: Cell<bool>,
     since: Cell<Instant>,
     clock: Clock,
@@ -58,19 +64,23 @@ pub(super) fn kept(pool: &Rc<Pool>, server: &Rc<Server>) -> Option<Stream> {
         .map(Stream::new)
 }
 
-/// A stream of a new connection; if another request is opening one, of that.
+/// A stream of a new connection; if another request is opening one, of that. Where either version of HTTP is wanted the server
+/// decides, and what it decides is known from then on.
 pub(super) async fn open(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
-    address: SocketAddr,
+    want: Want,
     circuit: Option<&Arc<Circuit>>,
-) -> Result<Stream, ConnectError> {
+) -> Result<Lease, ConnectError> {
     let shared = &server.http2;
     while shared.connecting.get() {
         let failures = shared.failures.get();
         shared.connected.notified().await;
+        if server.over_http2(want) == Some(false) {
+            return http1::open(pool, server, circuit).await.map(Lease::Http1);
+        }
         if let Some(stream) = kept(pool, server) {
-            return Ok(stream);
+            return Ok(Lease::Http2(stream));
         }
         if shared.failures.get() != failures
             && let Some(failure) = shared.failure.borrow().clone()
@@ -79,16 +89,17 @@ pub(super) async fn open(
         }
     }
     let connecting = Connecting::begin(shared);
-    match connect(pool, server, address, circuit).await {
-        Ok(connection) => {
+    match connect(pool, server, want, circuit).await {
+        Ok(Connected::Http2(connection)) => {
             shared.connections.borrow_mut().push(connection.clone());
-            Ok(Stream::new(connection))
+            Ok(Lease::Http2(Stream::new(connection)))
         }
+        Ok(Connected::Http1(lent)) => Ok(Lease::Http1(lent)),
         // All streams are taken and there may be no other connection: hyper lets the request wait for a stream.
         Err(ConnectError::Overflow) if shared.available(0).is_some() => {
             drop(connecting);
             let least = shared.available(0).ok_or(ConnectError::Overflow)?;
-            Ok(Stream::new(least))
+            Ok(Lease::Http2(Stream::new(least)))
         }
         Err(failure) => {
             shared.failures.set(shared.failures.get() + 1);
@@ -99,28 +110,53 @@ pub(super) async fn open(
     }
 }
 
+/// A new connection, of the version that the server takes.
+enum Connected {
+    Http1(http1::Lent),
+    Http2(Rc<Connection>),
+}
+
 async fn connect(
     pool: &Rc<Pool>,
     server: &Rc<Server>,
-    address: SocketAddr,
+    want: Want,
     circuit: Option<&Arc<Circuit>>,
-) -> Result<Rc<Connection>, ConnectError> {
-    let (stream, place) = pool.connect(address, circuit).await?;
+) -> Result<Connected, ConnectError> {
+    let purpose = match want {
+        Want::Either => Purpose::Requests,
+        Want::Http1 | Want::Http2 => Purpose::Http2,
+    };
+    let opened = server.dial(pool, purpose, circuit).await?;
+    if want == Want::Either && opened.speaks == Some(Speaks::Http1) {
+        let lent = http1::begin(pool, server, opened).await?;
+        return Ok(Connected::Http1(lent));
+    }
+    let address = server.address;
+    let ours = opened.speaks == Some(Speaks::Ours);
+    let Opened { stream, place, .. } = opened;
+    let outside = matches!(stream, tls::Stream::Outside(_));
     let window = u32::try_from(pool.limits.buffer_bytes).unwrap_or(u32::MAX);
-    let connection_window = u32::try_from(pool.limits.window_bytes).unwrap_or(u32::MAX);
+    let (connection_window, streams) = match ours {
+        // It takes as many at once as we do, or says so with its first bytes; what came too early it refuses unread.
+        true => (pool.limits.carried_window(), pool.limits.carried as usize),
+        false => (pool.limits.window_bytes, STREAMS),
+    };
+    let connection_window = u32::try_from(connection_window).unwrap_or(u32::MAX);
     let (sender, http) = Builder::new(Executor)
         .max_header_list_size(u32::try_from(pool.limits.head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(pool.limits.buffer_bytes)
         .initial_stream_window_size(window)
         .initial_connection_window_size(connection_window)
-        .initial_max_send_streams(STREAMS)
+        .initial_max_send_streams(streams)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| ConnectError::Handshake(address))?;
     let connection = Rc::new(Connection {
         sender,
         streams: Cell::new(0),
-        most: Cell::new(STREAMS),
+        most: Cell::new(streams),
+        outside,
+        authority: RefCell::default(),
         used: Cell::new(false),
         since: Cell::new(pool.clock.now()),
         clock: pool.clock.clone(),
@@ -150,10 +186,14 @@ async fn connect(
                 .retain(|other| !std::ptr::eq(Rc::as_ptr(other), held.as_ptr()));
         }
     });
-    Ok(connection)
+    Ok(Connected::Http2(connection))
 }
 
 impl Shared {
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.borrow().is_empty()
+    }
+
     /// A connection with a free stream; with `most` connections open, the one with the fewest streams.
     fn available(&self, most: usize) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
@@ -210,6 +250,16 @@ impl Stream {
             sender,
             reused,
         }
+    }
+
+    /// Whether the server expects to be told that TLS is spoken to it.
+    pub(super) fn is_outside(&self) -> bool {
+        self.connection.outside
+    }
+
+    /// The last host that a request of its connection was carried for.
+    pub(super) fn authority(&self) -> &RefCell<Option<(HeaderValue, Authority)>> {
+        &self.connection.authority
     }
 
     pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {

@@ -19,6 +19,7 @@ use super::{Chosen, Replay};
 use crate::body::{RequestBody, grpc_status};
 use crate::flag::Flag;
 use crate::forward::{Carrying, Sending, Target, forward};
+use crate::pool::Want;
 use crate::reply::Reply;
 use crate::worker::{Worker, spawn};
 
@@ -38,7 +39,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) sent_to: &'a Cell<Option<SocketAddr>>,
     /// Of the value the service is balanced by.
     pub(crate) hash: Option<u64>,
-    pub(crate) http2: bool,
+    pub(crate) want: Want,
     pub(crate) grpc: bool,
     pub(crate) chosen: Option<&'a Chosen>,
     /// `None`: it has no body, or is not sent again.
@@ -92,7 +93,7 @@ pub(crate) async fn carry(
         let per_try = per_try.map(|per_try| shared.clock.now() + per_try);
         let sending = Sending {
             hash: asked.hash,
-            http2: asked.http2,
+            want: asked.want,
             tried: &mut tried,
             sent_to: asked.sent_to,
             until: deadline.into_iter().chain(per_try).min(),

@@ -14,6 +14,7 @@ use super::carry::{discard, same_head};
 use super::replay::Replay;
 use crate::body::RequestBody;
 use crate::forward::{Sending, Target, forward};
+use crate::pool::Want;
 use crate::upstream::Upstream;
 use crate::worker::{Worker, spawn};
 
@@ -44,7 +45,7 @@ impl Drop for Place {
 pub(crate) fn mirror(
     worker: &Rc<Worker>,
     to: &Arc<Upstream>,
-    http2: bool,
+    want: Want,
     request: &Request<RequestBody>,
     replay: Option<&Replay>,
 ) {
@@ -74,7 +75,7 @@ pub(crate) fn mirror(
         let (mut tried, sent_to) = (Vec::new(), Cell::new(None));
         let sending = Sending {
             hash: None,
-            http2,
+            want,
             tried: &mut tried,
             sent_to: &sent_to,
             until: Some(worker.shared.clock.now() + WITHIN),

@@ -50,6 +50,9 @@ fn chosen(
         namespace: Some("shop"),
         labels: None,
         protocol: Protocol::Tcp,
+        secured: None,
+        namespaces_count: false,
+        principal: None,
     };
     let (target, route) = choose_for_connection(routed, &facts, &set.references, random);
     let text = |text: &Arc<str>| text.to_string();

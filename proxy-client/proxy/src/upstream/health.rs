@@ -15,11 +15,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mixer_documents::{Health, Probe, Protocol};
 use mixer_runtime::{Clock, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Endpoint, Upstream};
+use crate::tls::Purpose;
 
 /// Endpoints that are asked at once, of all services; more wait for their turn.
 const AT_ONCE: usize = 256;
@@ -120,27 +122,48 @@ async fn is_well(upstream: &Upstream, endpoint: &Endpoint, clock: &Clock) -> boo
         return true;
     };
     let asked = async {
+        let dialer = upstream.dialer(|| None).ok()?;
         let stream = TcpStream::connect(endpoint.address).await.ok()?;
-        match &health.ask {
-            Probe::Tcp => Some(()),
-            Probe::Http(path) => get(upstream, stream, path).await,
+        let purpose = match (&health.ask, is_http2(upstream)) {
+            (Probe::Tcp, _) => Purpose::Bytes,
+            (Probe::Http(_), true) => Purpose::Http2,
+            (Probe::Http(_), false) => Purpose::Http1,
+        };
+        // It must be the service, as for any request.
+        match (dialer, &health.ask) {
+            (None, Probe::Tcp) => Some(()),
+            (None, Probe::Http(path)) => get(upstream, stream, path).await,
+            (Some(dialer), ask) => {
+                let stream = dialer.secure(stream, purpose).await.ok()?.stream;
+                match ask {
+                    Probe::Tcp => Some(()),
+                    Probe::Http(path) => get(upstream, stream, path).await,
+                }
+            }
         }
     };
     matches!(clock.within(health.timeout, asked).await, Some(Some(())))
 }
 
-async fn get(upstream: &Upstream, stream: TcpStream, path: &str) -> Option<()> {
+fn is_http2(upstream: &Upstream) -> bool {
+    matches!(
+        upstream.service.protocol,
+        Some(Protocol::Http2 | Protocol::Grpc)
+    )
+}
+
+async fn get(
+    upstream: &Upstream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    path: &str,
+) -> Option<()> {
     let name = &*upstream.service.name;
     let request = Request::get(path)
         .header(HOST, name)
         .header(USER_AGENT, "mixer-health-check");
     let io = TokioIo::new(stream);
     let empty = http_body_util::Empty::<Bytes>::new;
-    let http2 = matches!(
-        upstream.service.protocol,
-        Some(Protocol::Http2 | Protocol::Grpc)
-    );
-    let response = if http2 {
+    let response = if is_http2(upstream) {
         let request =
             Request::get(format!("http://{name}{path}")).header(USER_AGENT, "mixer-health-check");
         let handshake = http2::handshake(TokioExecutor::new(), io).await;

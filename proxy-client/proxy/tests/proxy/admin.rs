@@ -222,7 +222,7 @@ async fn how_much_is_logged_can_be_changed_while_it_runs() {
     let app = RawApp::answering("").await;
     let sidecar = Sidecar::start(app.address, "service: products.shop\n");
     let level = send(sidecar.admin, get("/logging", "")).await;
-    assert_eq!(body(&level), "info\n");
+    assert_eq!(body(&level), "rustls=off,info\n");
     for wrong in [
         "/logging?level=debgu",
         "/logging",

@@ -21,6 +21,7 @@ mod intercept;
 mod issuer;
 mod matrix;
 mod mixer;
+mod mtls;
 mod opaque;
 mod outbound;
 mod paths;

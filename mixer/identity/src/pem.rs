@@ -1,0 +1,20 @@
+//! Certificates as PEM text (RFC 7468): lines of 64 characters between two markers.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// One certificate.
+pub fn certificate(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut text = String::with_capacity(body.len() + body.len() / 64 + 64);
+    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}
