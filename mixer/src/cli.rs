@@ -7,6 +7,7 @@
 mod answer;
 mod attributes;
 mod bench;
+mod ca;
 mod can;
 mod compare;
 mod completion;
@@ -16,6 +17,7 @@ mod eval;
 mod explain;
 mod facts;
 mod fmt;
+mod identity;
 mod import;
 mod judge;
 mod loaded;
@@ -72,6 +74,8 @@ enum Verb {
     Repl(repl::Args),
     Quota(quota::Args),
     Serve(serve::Args),
+    Ca(ca::Args),
+    Identity(identity::Args),
     Demo(demo::Args),
 }
 
@@ -106,6 +110,8 @@ pub fn run() -> ExitCode {
         Verb::Repl(args) => repl::run(args),
         Verb::Quota(args) => quota::run(args),
         Verb::Serve(args) => serve::run(args),
+        Verb::Ca(args) => ca::run(args),
+        Verb::Identity(args) => identity::run(args),
         Verb::Demo(args) => demo::run(args),
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mixer_adapter::{HttpClient, Keep, Registry};
-use mixer_documents::{Diagnostics, Sources};
+use mixer_documents::{Clients, Diagnostics, Sources};
+use mixer_identity::Source;
 use mixer_runtime::{Clock, Drain, Guard, Random, Tasks};
 use tokio::net::TcpListener;
 
@@ -38,6 +39,9 @@ pub struct Config {
     pub admin_token: Option<PathBuf>,
     /// Whether metrics name the busiest keys of quotas; true.
     pub quota_keys: bool,
+    /// Who this Mixer is, and whom it trusts: callers must prove who they are, and `mesh.clients` says who may ask. `None`:
+    /// everybody may, in plaintext.
+    pub identity: Option<Source>,
     /// Whether proxies on other machines may ask in plaintext.
     pub insecure: bool,
     /// The adapters that documents may name.
@@ -73,6 +77,7 @@ impl Config {
             admin: SocketAddr::from(([127, 0, 0, 1], 15014)),
             admin_token: None,
             quota_keys: true,
+            identity: None,
             insecure: false,
             registry: mixer_adapters::builtin(),
             limits: Limits::default(),
@@ -131,7 +136,7 @@ impl fmt::Display for StartError {
             StartError::Insecure(address) => write!(
                 f,
                 "--grpc {address} would let other machines ask in plaintext, with nothing to prove who they are; \
-                 listen on a loopback address, or say --insecure"
+                 give this Mixer an identity (--identity-files, --identity-socket), listen on a loopback address, or say --insecure"
             ),
             StartError::Token(reason) => f.write_str(reason),
             StartError::Listen {
@@ -187,11 +192,13 @@ impl Server {
             admin,
             admin_token,
             quota_keys,
+            identity,
             insecure,
             registry,
             limits,
         } = config;
-        if !grpc.ip().is_loopback() && !insecure {
+        let plaintext = identity.is_none();
+        if plaintext && !grpc.ip().is_loopback() && !insecure {
             return Err(StartError::Insecure(grpc));
         }
         let guard = Guard::new(admin_token, admin).map_err(StartError::Token)?;
@@ -212,7 +219,12 @@ impl Server {
         }
         let (grpc_listener, grpc) = bind("--grpc", grpc).await?;
         let (admin_listener, admin) = bind("--admin", admin).await?;
-        if !grpc.ip().is_loopback() {
+        if plaintext && snapshot.set.mesh.clients != Clients::default() {
+            tracing::warn!(
+                "`mesh.clients` is not enforced: without --identity-files or --identity-socket nobody proves who it is"
+            );
+        }
+        if plaintext && !grpc.ip().is_loopback() {
             tracing::warn!(
                 "--insecure: whoever reaches {grpc} may ask and report in plaintext, as any client"
             );
@@ -255,6 +267,7 @@ impl Server {
         };
         listen::serve(
             grpc_listener,
+            identity.as_ref(),
             Arc::new(service),
             drain.clone(),
             clock.clone(),

@@ -5,6 +5,7 @@
 //! allow by leaving something out.
 
 pub(crate) mod admin;
+mod clients;
 pub(crate) mod listen;
 pub mod metrics;
 pub(crate) mod mixer;

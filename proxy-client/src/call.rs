@@ -4,6 +4,8 @@
 //! runtime of the client's tasks and serves callers of any runtime. Pings tell a dead peer from a silent one, which is
 //! what ends a Watch stream whose Mixer vanished.
 
+mod secure;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,8 +85,12 @@ impl Calls {
             .http2_keep_alive_interval(Duration::from_secs(2))
             .keep_alive_timeout(Duration::from_secs(3))
             .keep_alive_while_idle(true);
+        let channel = match &config.tls {
+            Some(tls) => endpoint.connect_with_connector_lazy(secure::dial(&config.mixer, tls)),
+            None => endpoint.connect_lazy(),
+        };
         Ok(Self {
-            channel: endpoint.connect_lazy(),
+            channel,
             clock,
             permits: Arc::new(Semaphore::new(config.max_calls.min(Semaphore::MAX_PERMITS))),
             counters,

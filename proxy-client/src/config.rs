@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use mixer_attributes::OwnedBag;
+use mixer_identity::{Source, SpiffeId};
 
 /// Plain data; [`Config::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where Mixer listens, as `host:port`.
     pub mixer: String,
+    /// How Mixer is spoken to with TLS; `None`: in plaintext.
+    pub tls: Option<Tls>,
     /// Names this client instance; new for every start of a process.
     pub client: String,
     /// destination.service, destination.namespace, destination.labels of the service this proxy stands before; empty for a
@@ -32,11 +35,21 @@ pub struct Config {
     pub report_series: usize,
 }
 
+/// How Mixer is spoken to with TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Who this client is, and whom it trusts, at the moment of each connection.
+    pub identity: Source,
+    /// Who Mixer is.
+    pub mixer: SpiffeId,
+}
+
 impl Config {
     /// The defaults.
     pub fn new(mixer: impl Into<String>, client: impl Into<String>) -> Self {
         Self {
             mixer: mixer.into(),
+            tls: None,
             client: client.into(),
             inbound: OwnedBag::new(),
             try_timeout: Duration::from_millis(60),

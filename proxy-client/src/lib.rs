@@ -22,7 +22,7 @@ pub use answer::{
     Answer, Because, Body, Failure, HeaderOperation, RateLimit, Shadow, Tell, Verdict,
 };
 pub use client::{Asking, Client, NotCounted, Reservation};
-pub use config::Config;
+pub use config::{Config, Tls};
 pub use in_flight::InFlight;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};
 pub use state::{At, Keys, Scope, State};

@@ -138,6 +138,8 @@ pub struct ProxyConfig {
     pub mixer: SocketAddr,
     /// Where its identity is.
     pub identity: Option<PathBuf>,
+    /// More flags and their values.
+    pub flags: Vec<String>,
     /// How long it waits for an answer, in milliseconds. A machine that tests keep busy must not look like a Mixer that is gone,
     /// so this is far more than operators would want.
     pub check_timeout_ms: u64,
@@ -155,6 +157,7 @@ impl ProxyConfig {
             admin,
             mixer,
             identity: None,
+            flags: Vec::new(),
             check_timeout_ms: 5_000,
         }
     }
@@ -176,6 +179,7 @@ impl ProxyConfig {
             command.arg("--identity-files").arg(folder);
         }
         command
+            .args(&self.flags)
             .arg("--check-timeout-ms")
             .arg(self.check_timeout_ms.to_string());
         let process = Process::start(format!("mixer-proxy {}", self.service), command);

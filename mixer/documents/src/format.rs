@@ -15,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 use crate::{Diagnostics, FileId, PolicySet, Sources, load};
 
 /// The order of keys, by the key that says what a document is.
-const ORDER: [&[&str]; 7] = [
+const ORDER: [&[&str]; 8] = [
     &[
         "policy",
         "for",
@@ -61,6 +61,7 @@ const ORDER: [&[&str]; 7] = [
         "token",
     ],
     &["telemetry", "for", "standard", "metrics", "logs", "traces"],
+    &["workload", "id", "attest"],
     &["apiVersion", "kind", "metadata", "spec"],
 ];
 
@@ -120,7 +121,7 @@ pub fn format(sources: Sources) -> Result<Formatted, Diagnostics> {
     })
 }
 
-/// Whether the documents mean what they did: the same revision, services, routes, issuers, adapters and tests, and every comment is there.
+/// Whether the documents mean what they did: the same revision, services, routes, issuers, adapters, tests and workloads, and every comment is there.
 fn is_same(before: &PolicySet, now: &Sources) -> bool {
     let Ok(after) = load(now.clone()) else {
         return false;
@@ -159,7 +160,19 @@ fn is_same(before: &PolicySet, now: &Sources) -> bool {
                 format!("{} {tests:?}", route.canonical())
             })
             .collect();
-        (set.revision(), services, routes, issuers, adapters, tests)
+        let workloads = set.workloads.iter();
+        let workloads: Vec<String> = workloads
+            .map(|one| format!("{} {} {:?}", one.name, one.id, one.attest))
+            .collect();
+        (
+            set.revision(),
+            services,
+            routes,
+            issuers,
+            adapters,
+            tests,
+            workloads,
+        )
     };
     let all = |sources: &Sources| -> Vec<Vec<String>> {
         let texts = sources.files.iter().map(|(_, _, text)| comments(text));

@@ -41,6 +41,7 @@ mod testcase;
 mod tls;
 mod until;
 mod watch;
+mod workload;
 mod yaml;
 
 pub use adapter::{AdapterDocument, Input};
@@ -78,3 +79,4 @@ pub use testcase::{Expectation, GivenAnswer, RouteExpectation, RouteTest, Test, 
 pub use tls::{Clients, Originate, Roots, Tls};
 pub use until::Until;
 pub use watch::Watcher;
+pub use workload::{Attest, Workload};

@@ -18,6 +18,7 @@ mod service;
 mod telemetry;
 mod testcase;
 mod tls;
+mod workload;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub fn load_checking(
     } = attributes::read(of(DocumentKind::Attributes), &sources, &mut problems);
     let adapters = adapter::read(of(DocumentKind::Adapter), &sources, &mut problems);
     let mesh = mesh::read(of(DocumentKind::Mesh), &sources, &mut problems);
+    let workloads = workload::read(of(DocumentKind::Workload), &mesh, &mut problems);
 
     let adapter_names: HashMap<Arc<str>, usize> = adapters
         .iter()
@@ -161,6 +163,7 @@ pub fn load_checking(
         routes: routes.into_iter().map(Arc::new).collect(),
         route_index: Index::new(&facts),
         telemetry,
+        workloads,
         vocabulary,
         references,
         consulted,
@@ -171,7 +174,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 44] = [
+pub(crate) const SHAPES: [(&str, Shape); 46] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -214,6 +217,8 @@ pub(crate) const SHAPES: [(&str, Shape); 44] = [
     ("logs", telemetry::LOGS),
     ("traces", telemetry::TRACES),
     ("attribute", attributes::SHAPE),
+    ("workload", workload::SHAPE),
+    ("attest", workload::ATTEST),
     ("kubernetes", document::KUBERNETES),
     ("metadata", document::METADATA),
 ];

@@ -13,7 +13,7 @@ use crate::load::SHAPES;
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The kinds of documents: the kind key, and the definition of the body.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("policy", "policy"),
     ("adapter", "adapter"),
     ("mesh", "mesh"),
@@ -22,6 +22,7 @@ const KINDS: [(&str, &str); 8] = [
     ("telemetry", "telemetry"),
     ("attributes", "attributes"),
     ("jwt", "jwt"),
+    ("workload", "workload"),
 ];
 
 /// The kinds a schema can be had of.

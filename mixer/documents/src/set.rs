@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::plan::Indexing;
 use crate::{
     AdapterDocument, Applicable, At, Diagnostics, Jwt, Mesh, Plan, Policy, Route, Scope, Service,
-    Telemetry,
+    Telemetry, Workload,
 };
 
 /// One set of documents: checked, compiled, immutable.
@@ -31,6 +31,8 @@ pub struct PolicySet {
     pub routes: Vec<Arc<Route>>,
     /// In document order.
     pub telemetry: Vec<Telemetry>,
+    /// In document order.
+    pub workloads: Vec<Workload>,
     /// Built-in and custom attributes.
     pub vocabulary: Vocabulary,
     /// What evaluations need.
@@ -54,10 +56,15 @@ impl PolicySet {
         let Some(Value::String(service)) = bag.value(vocabulary::DESTINATION_SERVICE) else {
             return;
         };
-        let declared = self.by_name.get(service).map(|at| &self.services[*at]);
+        let declared = self.service(service);
         if let Some(namespace) = declared.and_then(|service| service.namespace.as_deref()) {
             bag.set(vocabulary::DESTINATION_NAMESPACE, Value::String(namespace));
         }
+    }
+
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.by_name.get(name).map(|at| &self.services[*at])
     }
 
     /// What applies to the request or destination that `bag` describes, by its selector attributes alone; without

@@ -256,7 +256,7 @@ fn malformed(error: impl std::fmt::Display) -> InvalidCertificate {
     InvalidCertificate::Malformed(error.to_string())
 }
 
-fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
+pub(crate) fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
     Ok(certificate
         .basic_constraints()
         .map_err(malformed)?

@@ -5,8 +5,10 @@
 
 mod bundle;
 mod certificate;
+mod describe;
 mod files;
 mod id;
+mod look;
 pub mod pem;
 mod source;
 mod svid;
@@ -18,9 +20,16 @@ pub use certificate::{
     InvalidCertificate, Leaf, Summary, Timestamp, Validity, certificates_from_der,
     certificates_from_pem,
 };
+pub use describe::Described;
 pub use files::{Files, InvalidFiles};
 pub use id::{IdFault, InvalidId, SpiffeId, TrustDomain};
-pub use source::{Identity, Publisher, Source, Updates};
+pub use look::look;
+pub use source::{
+    Identity, InvalidEndpoint, Join, JoinError, NoAnswer, Publisher, Source, Updates, WorkloadApi,
+};
 pub use svid::{InvalidSvid, Svid};
-pub use tls::{Peer, client_config, peer, server_config, untrusted};
+pub use tls::{
+    Peer, client_config, client_config_of_stranger, peer, server_config,
+    server_config_for_strangers, untrusted,
+};
 pub use verify::{Expected, Untrusted};

@@ -5,9 +5,18 @@ use base64::engine::general_purpose::STANDARD;
 
 /// One certificate.
 pub fn certificate(der: &[u8]) -> String {
+    section("CERTIFICATE", der)
+}
+
+/// One private key, in PKCS#8.
+pub fn private_key(pkcs8: &[u8]) -> String {
+    section("PRIVATE KEY", pkcs8)
+}
+
+fn section(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let mut text = String::with_capacity(body.len() + body.len() / 64 + 64);
-    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    text.push_str(&format!("-----BEGIN {label}-----\n"));
     let mut rest = body.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(64));
@@ -15,6 +24,6 @@ pub fn certificate(der: &[u8]) -> String {
         text.push('\n');
         rest = after;
     }
-    text.push_str("-----END CERTIFICATE-----\n");
+    text.push_str(&format!("-----END {label}-----\n"));
     text
 }

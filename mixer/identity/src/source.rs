@@ -4,10 +4,16 @@
 //! a watch that tells of changes. A [`Publisher`] is what somebody feeds: a watcher of files, a client of the Workload API, a
 //! client that joined with a token. A new kind of source needs no trait, only a publisher.
 
+mod join;
+mod workload_api;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
+
+pub use join::{Join, JoinError};
+pub use workload_api::{InvalidEndpoint, NoAnswer, WorkloadApi};
 
 use crate::{Bundles, SpiffeId, Svid};
 
@@ -140,4 +146,15 @@ impl Updates {
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
     }
+}
+
+/// An error with what is behind it.
+fn why(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

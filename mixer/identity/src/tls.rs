@@ -45,11 +45,21 @@ pub struct Peer {
 ///
 /// `alpn` in order of preference; empty, no protocol is negotiated.
 pub fn server_config(source: &Source, alpn: &[&[u8]]) -> ServerConfig {
-    let trust = Arc::new(Trust::new(source, Expected::Anyone));
+    serving(source, alpn, Trust::new(source, Expected::Anyone))
+}
+
+/// The same, but a client may show no certificate at all: for who has none yet. One that it shows is verified, or refused.
+pub fn server_config_for_strangers(source: &Source, alpn: &[&[u8]]) -> ServerConfig {
+    let mut trust = Trust::new(source, Expected::Anyone);
+    trust.mandatory = false;
+    serving(source, alpn, trust)
+}
+
+fn serving(source: &Source, alpn: &[&[u8]], trust: Trust) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("aws-lc-rs has cipher suites of TLS 1.3")
-        .with_client_cert_verifier(trust)
+        .with_client_cert_verifier(Arc::new(trust))
         .with_cert_resolver(Arc::new(Own(source.clone())));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -66,6 +76,29 @@ pub fn client_config(source: &Source, expected: Expected, alpn: &[&[u8]]) -> Cli
         .dangerous()
         .with_custom_certificate_verifier(trust)
         .with_client_cert_resolver(Arc::new(Own(source.clone())));
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// For a client that has no identity yet, and bundles that it was given: it shows no certificate.
+pub fn client_config_of_stranger(
+    bundles: Arc<Bundles>,
+    expected: Expected,
+    alpn: &[&[u8]],
+) -> ClientConfig {
+    let trust = Trust {
+        bundles: Trusted::Given(bundles),
+        expected,
+        mandatory: true,
+        algorithms: PROVIDER.signature_verification_algorithms,
+    };
+    let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("aws-lc-rs has cipher suites of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust))
+        .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::disabled();
     config
@@ -139,16 +172,37 @@ impl ResolvesClientCert for Own {
 /// Checks the peer against our bundles of the moment.
 #[derive(Debug)]
 struct Trust {
-    source: Source,
+    bundles: Trusted,
     expected: Expected,
+    /// Whether a client must show a certificate.
+    mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Which bundles.
+#[derive(Debug)]
+enum Trusted {
+    /// Those of the moment.
+    Of(Source),
+    /// These.
+    Given(Arc<Bundles>),
+}
+
+impl Trusted {
+    fn current(&self) -> Option<Arc<Bundles>> {
+        match self {
+            Self::Of(source) => Some(source.current()?.bundles().clone()),
+            Self::Given(bundles) => Some(bundles.clone()),
+        }
+    }
 }
 
 impl Trust {
     fn new(source: &Source, expected: Expected) -> Self {
         Self {
-            source: source.clone(),
+            bundles: Trusted::Of(source.clone()),
             expected,
+            mandatory: true,
             algorithms: PROVIDER.signature_verification_algorithms,
         }
     }
@@ -160,22 +214,16 @@ impl Trust {
         now: UnixTime,
     ) -> Result<(), Error> {
         let checked = self
-            .source
+            .bundles
             .current()
             .ok_or(Untrusted::NotReady)
-            .and_then(|identity| {
+            .and_then(|bundles| {
                 let chain: Vec<_> = std::iter::once(end_entity)
                     .chain(intermediates)
                     .map(|der| CertificateDer::from(der.as_ref()))
                     .collect();
                 let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-                verify(
-                    &chain,
-                    identity.bundles(),
-                    &self.expected,
-                    &self.algorithms,
-                    now,
-                )
+                verify(&chain, &bundles, &self.expected, &self.algorithms, now)
             });
         checked
             .map(drop)
@@ -223,6 +271,10 @@ impl ClientCertVerifier for Trust {
     /// No hints: they would tell every stranger whom we trust, and peers have one certificate to choose from.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
     }
 
     fn verify_client_cert(

@@ -11,7 +11,7 @@ use super::output::say;
 /// `# yaml-language-server: $schema=mixer.schema.json`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only documents of this kind: policy, adapter, mesh, service, telemetry or attributes.
+    /// Only documents of this kind: policy, adapter, mesh, service, route, telemetry, attributes or workload.
     #[arg(value_name = "KIND")]
     kind: Option<String>,
 }

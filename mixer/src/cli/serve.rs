@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mixer_runtime::{Clock, Random};
+use mixer_identity::{Files, WorkloadApi};
+use mixer_runtime::{Clock, Random, Tasks};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::UNREADABLE;
 use crate::serve::{Config, Running, Server, StartError};
 
 /// How long each step of the end may take.
@@ -34,6 +36,17 @@ pub(crate) struct Args {
     /// Leave `mixer_quota_remaining`, which names keys of quotas, out of the metrics.
     #[arg(long)]
     hide_quota_keys: bool,
+    /// A directory with this Mixer's certificate, its key and the bundle of authorities to trust, watched for new ones: callers
+    /// must prove who they are, and `mesh.clients` says who may ask.
+    #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
+    identity_files: Option<PathBuf>,
+    /// The same from the socket of a SPIFFE Workload API (`mixer ca serve`, SPIRE), as unix:///PATH.
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        conflicts_with_all = ["insecure", "identity_files"]
+    )]
+    identity_socket: Option<WorkloadApi>,
     /// Let other machines ask in plaintext, with nothing to prove who they are.
     #[arg(long)]
     insecure: bool,
@@ -64,7 +77,22 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn serve(args: Args) -> ExitCode {
+    let (clock, random) = (Clock::system(), Arc::new(Random::from_system()));
+    // Follows the identity until the end.
+    let tasks = Tasks::new();
+    let identity = match (args.identity_files, args.identity_socket) {
+        (Some(directory), _) => match Files::new(directory).watch(&tasks, &clock).await {
+            Ok(source) => Some(source),
+            Err(error) => {
+                eprintln!("--identity-files: {error}");
+                return ExitCode::from(UNREADABLE);
+            }
+        },
+        (None, Some(api)) => Some(api.follow(&tasks, &clock, random.clone())),
+        (None, None) => None,
+    };
     let config = Config {
+        identity,
         grpc: args.grpc,
         admin: args.admin,
         admin_token: args.admin_token_file,
@@ -83,11 +111,10 @@ async fn serve(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let running =
-        match Server::start(config, Clock::system(), Arc::new(Random::from_system())).await {
-            Ok(running) => running,
-            Err(error) => return refuse(&error),
-        };
+    let running = match Server::start(config, clock, random).await {
+        Ok(running) => running,
+        Err(error) => return refuse(&error),
+    };
     tracing::info!(grpc = %running.grpc(), admin = %running.admin(), revision = %running.revision(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -116,7 +143,8 @@ fn refuse(error: &StartError) -> ExitCode {
     error.exit_code()
 }
 
-fn log(json: bool) {
+/// Logs to standard error, as MIXER_LOG says.
+pub(super) fn log(json: bool) {
     let filter = EnvFilter::try_from_env("MIXER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -7,16 +7,18 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mixer_attributes::{Value, vocabulary};
 use mixer_proto::v1;
 use mixer_runtime::Clock;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use super::clients::{self, Caller};
 use super::metrics::{Failure, Method, Metrics};
 use super::rate_limit_quota::Common;
 use super::reports::{NotTaken, Reports};
 use super::trials::Trials;
-use super::watch::{States, Subscribers, TooMany};
+use super::watch::{NotTold, States, Subscribers};
 use super::wire::{self, Arena, Malformed};
 use crate::dispatch::{
     Because, Outcome, QuotaAsk, RESERVED_FOR, Rate, Spent, Taken, Verdict, contained_work,
@@ -51,7 +53,8 @@ impl v1::mixer_server::Mixer for Service {
         let begun = self.clock.now();
         let _place = self.admit(Method::Check)?;
         let left = left(request.metadata());
-        let work = pin!(self.decide(request.into_inner(), left));
+        let caller = request.extensions().get::<Caller>().cloned();
+        let work = pin!(self.decide(request.into_inner(), caller.as_ref(), left));
         let answer = self.contained(Method::Check, work).await?;
         self.metrics
             .check_duration
@@ -99,9 +102,15 @@ impl v1::mixer_server::Mixer for Service {
     type WatchStream = States;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<States>, Status> {
-        match self.subscribers.subscribe(&self.live, request.into_inner()) {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let request = request.into_inner();
+        match self
+            .subscribers
+            .subscribe(&self.live, request, caller.as_ref())
+        {
+            Ok(Err(NotTold::Refused(status))) => Err(*status),
             Ok(Ok(states)) => Ok(Response::new(states)),
-            Ok(Err(TooMany)) => Err(self.overloaded(Method::Watch)),
+            Ok(Err(NotTold::TooMany)) => Err(self.overloaded(Method::Watch)),
             Err(malformed) => Err(self.malformed(Method::Watch, malformed)),
         }
     }
@@ -126,6 +135,7 @@ impl Service {
     async fn decide(
         &self,
         request: v1::CheckRequest,
+        caller: Option<&Caller>,
         left: Duration,
     ) -> Result<v1::CheckResponse, Status> {
         let malformed = |malformed| self.malformed(Method::Check, malformed);
@@ -140,6 +150,17 @@ impl Service {
             .bag("attributes", &set.vocabulary)
             .map_err(malformed)?;
         set.locate(&mut bag);
+        let text = |attribute| match bag.value(attribute) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        // Whoever asks at the source says nothing of itself, and may ask about any destination.
+        if caller.is_some()
+            && text(vocabulary::CONTEXT_REPORTER) != Some("source")
+            && let Some(service) = text(vocabulary::DESTINATION_SERVICE)
+        {
+            clients::may_speak_for(caller, service, set)?;
+        }
         let (decision, taken) = if request.take {
             let rates: Vec<Rate<'_>> = request.rates.iter().map(rate).collect();
             current

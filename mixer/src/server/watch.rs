@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 
+use super::clients::{self, Caller};
 use super::metrics::Metrics;
 use super::wire::{self, Arena, Malformed};
 use crate::keys::Keys;
@@ -67,9 +68,14 @@ pub(crate) struct Watching {
     pub(crate) revision: String,
 }
 
-/// Why nobody more may watch.
+/// Why somebody may not watch.
 #[derive(Debug)]
-pub(crate) struct TooMany;
+pub(crate) enum NotTold {
+    /// As many watch as may.
+    TooMany,
+    /// It is not the proxy of the service it says.
+    Refused(Box<tonic::Status>),
+}
 
 /// States for one proxy.
 pub(crate) type States =
@@ -135,11 +141,18 @@ impl Subscribers {
         self: &Arc<Self>,
         live: &Live,
         request: v1::WatchRequest,
-    ) -> Result<Result<States, TooMany>, Malformed> {
-        let service = own_service(&request, &live.current())?;
+        caller: Option<&Caller>,
+    ) -> Result<Result<States, NotTold>, Malformed> {
+        let current = live.current();
+        let service = own_service(&request, &current)?;
+        if let Some(service) = &service
+            && let Err(status) = clients::may_speak_for(caller, service, &current.snapshot().set)
+        {
+            return Ok(Err(NotTold::Refused(Box::new(status))));
+        }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(place) = Place::take(self, id, &request.client, service) else {
-            return Ok(Err(TooMany));
+            return Ok(Err(NotTold::TooMany));
         };
         let mut sent = Sent {
             inbound: request.inbound,

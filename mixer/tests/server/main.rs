@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod client;
+mod identity;
 mod leases;
 mod mesh;
 mod quotas;

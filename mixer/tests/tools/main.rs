@@ -4,6 +4,7 @@
 
 mod attributes;
 mod bench;
+mod ca;
 mod can;
 mod explain;
 mod import;

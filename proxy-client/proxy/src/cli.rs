@@ -4,13 +4,14 @@ mod iptables;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use mixer_identity::{Join, SpiffeId, TrustBundle, TrustDomain, WorkloadApi};
 use mixer_runtime::{Clock, Random};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -70,6 +71,11 @@ pub struct Flags {
     /// A directory with this proxy's certificate, its key and the bundle of authorities to trust, watched for new ones.
     #[arg(long, value_name = "DIR")]
     identity_files: Option<PathBuf>,
+    /// The socket of a SPIFFE Workload API (`mixer ca serve`, SPIRE) that gives this proxy its certificates, as unix:///PATH.
+    #[arg(long, value_name = "SOCKET", conflicts_with = "identity_files")]
+    identity_socket: Option<WorkloadApi>,
+    #[command(flatten)]
+    join: JoinFlags,
     /// A file with the token that changes through --admin take; without one they are taken on loopback.
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
@@ -82,6 +88,9 @@ pub struct Flags {
     /// Where Mixer listens.
     #[arg(long, value_name = "ADDR", conflicts_with = "documents")]
     mixer: Option<String>,
+    /// Who Mixer must prove to be, such as spiffe://cluster.local/ns/mixer/sa/mixer: it is asked with mutual TLS.
+    #[arg(long, value_name = "ID", requires = "mixer")]
+    mixer_id: Option<SpiffeId>,
     /// Services and mesh from a directory, without a Mixer: nothing is checked or reported.
     #[arg(long, value_name = "DIR")]
     documents: Vec<PathBuf>,
@@ -155,6 +164,15 @@ impl Flags {
         if let Some(directory) = self.identity_files {
             config.identity = IdentityFrom::Files(directory);
         }
+        if let Some(api) = self.identity_socket {
+            config.identity = IdentityFrom::WorkloadApi(api);
+        }
+        match self.join.join() {
+            None => {}
+            Some(Ok(join)) => config.identity = IdentityFrom::Join(Box::new(join)),
+            Some(Err(problem)) => problems.push(problem),
+        }
+        config.mixer_id = self.mixer_id;
         config.dns = dns;
         config.workers = self.workers;
         config.limits.check = Duration::from_millis(self.check_timeout_ms);
@@ -167,6 +185,59 @@ impl Flags {
         } else {
             Err(problems)
         }
+    }
+}
+
+/// How to join an authority on another machine.
+#[derive(Debug, clap::Args)]
+struct JoinFlags {
+    /// The authority that gives this proxy its certificates (`mixer ca serve --listen`), as HOST:PORT; it is joined with a token.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires_all = ["identity_bundle", "identity_directory"],
+        conflicts_with_all = ["identity_files", "identity_socket"]
+    )]
+    identity_join: Option<String>,
+    /// The file of the authority's roots (`mixer ca bundle`).
+    #[arg(long, value_name = "FILE", requires = "identity_join")]
+    identity_bundle: Option<PathBuf>,
+    /// The file of the join token (`mixer ca token`); needed until there is a certificate.
+    #[arg(long, value_name = "FILE", requires = "identity_join")]
+    identity_token_file: Option<PathBuf>,
+    /// Where certificate and key are kept.
+    #[arg(long, value_name = "DIR", requires = "identity_join")]
+    identity_directory: Option<PathBuf>,
+    /// The trust domain of the authority.
+    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
+    identity_trust_domain: TrustDomain,
+}
+
+impl JoinFlags {
+    /// `None`: nothing is joined.
+    fn join(self) -> Option<Result<Join, String>> {
+        let (address, bundle) = self.identity_join.zip(self.identity_bundle)?;
+        let directory = self.identity_directory?;
+        let read = |flag: &str, path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| format!("{flag}: cannot read {}: {error}", path.display()))
+        };
+        // A token that was used may be gone; whether one is needed shows when there is no certificate.
+        let token = self.identity_token_file.filter(|path| path.exists());
+        let join = || {
+            let bundle = read("--identity-bundle", &bundle)?;
+            let bundle = TrustBundle::from_pem(self.identity_trust_domain, &bundle)
+                .map_err(|error| format!("--identity-bundle: {error}"))?;
+            let token = token.map(|path| read("--identity-token-file", &path));
+            let token = token.transpose()?;
+            Ok(Join {
+                address,
+                bundle,
+                token: token.map(|token| String::from_utf8_lossy(&token).trim().to_owned()),
+                directory,
+            })
+        };
+        Some(join())
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mixer_identity::Source;
+use mixer_identity::{Join, Source, SpiffeId, WorkloadApi};
 
 /// Plain data; [`Config::new`] gives the defaults.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub transparent: bool,
     /// Where this proxy's own identity comes from.
     pub identity: IdentityFrom,
+    /// Who Mixer must prove to be, with TLS; `None`: it is asked in plaintext.
+    pub mixer_id: Option<SpiffeId>,
     /// Who says what applies.
     pub control: Control,
     /// Who is asked for names; `None`: whom the system asks.
@@ -62,6 +64,10 @@ pub enum IdentityFrom {
     Nowhere,
     /// Files in a directory; see `mixer_identity::Files`.
     Files(PathBuf),
+    /// A SPIFFE Workload API: that of `mixer ca serve`, or SPIRE's.
+    WorkloadApi(WorkloadApi),
+    /// The authority on another machine, which is joined with a token.
+    Join(Box<Join>),
     /// Somebody in this process publishes it, now or later.
     Published(Source),
 }
@@ -181,6 +187,7 @@ impl Config {
             access_log: None,
             transparent: false,
             identity: IdentityFrom::default(),
+            mixer_id: None,
             control,
             dns: None,
             workers: 0,
@@ -216,6 +223,11 @@ impl Config {
         }
         if self.transparent && cfg!(not(target_os = "linux")) {
             problem("--transparent needs Linux: nothing else tells where a connection was going");
+        }
+        if self.mixer_id.is_some() && matches!(self.identity, IdentityFrom::Nowhere) {
+            problem(
+                "--mixer-id needs an identity to show: --identity-files, --identity-socket or --identity-join",
+            );
         }
         if let Control::Mixer(mixer) = &self.control {
             if mixer.contains(',') {

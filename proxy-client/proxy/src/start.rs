@@ -50,6 +50,9 @@ pub enum StartError {
     /// The files of `--identity-files` cannot be used.
     #[error("--identity-files: {0}")]
     Identity(#[from] mixer_identity::InvalidFiles),
+    /// The authority of `--identity-join` gives no certificate.
+    #[error("--identity-join: {0}")]
+    Join(#[from] mixer_identity::JoinError),
     /// A port cannot be had.
     #[error("cannot listen on {address} ({purpose}): {error}")]
     #[allow(missing_docs)]
@@ -130,7 +133,7 @@ impl Proxy {
             .build()
             .map_err(StartError::Thread)?;
         let tasks = Tasks::on(runtime.handle().clone());
-        let own = match start_identity(&config, &clock, &tasks, &runtime) {
+        let own = match start_identity(&config, &clock, &random, &tasks, &runtime) {
             Ok(own) => own,
             Err(error) => {
                 // It may not be waited for where the caller is on a runtime of its own.
@@ -138,7 +141,14 @@ impl Proxy {
                 return Err(error);
             }
         };
-        let client = start_client(&config, &clock, &random, &tasks, runtime.handle());
+        let client = start_client(
+            &config,
+            own.as_ref(),
+            &clock,
+            &random,
+            &tasks,
+            runtime.handle(),
+        );
         let workers = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             workers => workers,
@@ -321,6 +331,7 @@ fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
 
 fn start_client(
     config: &Config,
+    own: Option<&Own>,
     clock: &Clock,
     random: &Arc<Random>,
     tasks: &Tasks,
@@ -335,6 +346,19 @@ fn start_client(
         random.next()
     );
     let mut client = mixer_client::Config::new(mixer.clone(), instance);
+    client.tls = config
+        .mixer_id
+        .clone()
+        .zip(own)
+        .map(|(mixer, own)| mixer_client::Tls {
+            identity: own.source.clone(),
+            mixer,
+        });
+    if client.tls.is_none() && !is_local(mixer) {
+        tracing::warn!(
+            "Mixer at {mixer} is asked in plaintext, and nothing proves who it is: with an identity and --mixer-id, both are proved"
+        );
+    }
     // Two tries, and what the second needs to fail in time to say so.
     (client.total_timeout, client.try_timeout) =
         (config.limits.check, config.limits.check.mul_f64(0.4));
@@ -357,26 +381,40 @@ fn start_client(
     Some(Client::start(client, clock.clone(), random.clone(), tasks))
 }
 
+/// Whether an address is of this machine, as far as it says so itself.
+fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 /// This proxy's own identity, where it is to have one. A kind of source that is added is begun here.
 fn start_identity(
     config: &Config,
     clock: &Clock,
+    random: &Arc<Random>,
     tasks: &Tasks,
     runtime: &Runtime,
 ) -> Result<Option<Own>, StartError> {
     let source = match &config.identity {
         IdentityFrom::Nowhere => return Ok(None),
         IdentityFrom::Published(source) => source.clone(),
-        IdentityFrom::Files(directory) => {
-            let files = Files::new(directory).watch(tasks, clock);
-            // Who starts a proxy may be on a runtime of its own, where nothing else may be waited for.
-            std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| runtime.block_on(files));
-                waiting.join().expect("reading files does not panic")
-            })?
+        IdentityFrom::Files(directory) => wait(runtime, Files::new(directory).watch(tasks, clock))?,
+        IdentityFrom::WorkloadApi(api) => api.clone().follow(tasks, clock, random.clone()),
+        IdentityFrom::Join(join) => {
+            let joined = join.as_ref().clone().follow(tasks, clock, random.clone());
+            wait(runtime, joined)?
         }
     };
     Ok(Some(Own::new(source)))
+}
+
+/// Waits for what is done on `runtime`. Who starts a proxy may be on a runtime of its own, where nothing else may be waited for.
+fn wait<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| runtime.block_on(work));
+        waiting.join().expect("reading and joining do not panic")
+    })
 }
 
 fn set_if(bag: &mut OwnedBag, id: mixer_attributes::AttributeId, value: Option<OwnedValue>) {

@@ -11,6 +11,8 @@ const SERVERS: &[&str] = &[
     "valkey",
     "netns",
     "openssl",
+    "spiffe",
+    "users",
     "pyjwt",
 ];
 

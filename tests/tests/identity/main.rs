@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // A helper of a test fails it like the test itself.
 
+mod authority;
 mod envoy;
 mod issued;
 mod mesh;

@@ -132,11 +132,14 @@ codes! {
     RetryCondition = "MX6403",
     RouteHeader = "MX6404",
     RoutePath = "MX6405",
+    // Workloads.
+    ForeignId = "MX6501",
+    ExecutablePath = "MX6502",
     // Tokens.
-    KeysAddress = "MX6501",
-    KeysDropped = "MX6502",
-    KeysFile = "MX6503",
-    KeysInPlaintext = "MX6504",
+    KeysAddress = "MX6601",
+    KeysDropped = "MX6602",
+    KeysFile = "MX6603",
+    KeysInPlaintext = "MX6604",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",

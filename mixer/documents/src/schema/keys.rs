@@ -16,6 +16,7 @@ const KEYS: &[Key] = &[
     ("document", "telemetry", "name", "Metrics, logs and traces beyond the standard ones. Its name, unique among telemetry."),
     ("document", "jwt", "name", "Tokens of one issuer, verified at some destinations. Its name, unique among jwt documents, is `auth.issuer`."),
     ("document", "attributes", "attributes", "What this mesh knows about requests beyond the built-in attributes."),
+    ("document", "workload", "name", "A process of this host that gets a certificate. Its name, unique among workloads."),
     // Policies.
     ("policy", "for", "cel", "Which destinations: `destination.service`, `.namespace`, `.labels[\"x\"]`, `context.reporter` or `rate_limit.domain`, with ==, in, startsWith, endsWith, && and ||; or `always`."),
     ("policy", "at", "inbound|outbound", "Who asks: the proxy at the destination (inbound, the default) or at the caller."),
@@ -228,6 +229,12 @@ const KEYS: &[Key] = &[
     ("attribute", "from", "cel", "What it is computed from."),
     ("attribute", "value", "any", "A constant, written as YAML."),
     ("attribute", "meaning", "text", "For those who read policies."),
+    // Workloads.
+    ("workload", "id", "text", "Its SPIFFE id, within the trust domain of the mesh."),
+    ("workload", "attest", "attest", "How it is recognised: all that is said must hold."),
+    ("attest", "uid", "int", "The user it runs as."),
+    ("attest", "gid", "int", "The group it runs as; supplementary groups do not count."),
+    ("attest", "path", "text", "The file it executes."),
     // Kubernetes.
     ("kubernetes", "apiVersion", "mixer.dev/v1", "The version of documents."),
     ("kubernetes", "kind", "name", "The kind of document, such as Policy."),
@@ -344,6 +351,8 @@ pub(super) fn demands(definition: &str) -> Vec<(&'static str, Value)> {
         "metric" => all(&["metric", "kind"]),
         "logs" | "traces" => all(&["to"]),
         "attribute" => all(&["name", "type"]),
+        "workload" => all(&["id", "attest"]),
+        "attest" => vec![("minProperties", json!(1))],
         "metadata" => all(&["name"]),
         _ => Vec::new(),
     }

@@ -65,6 +65,9 @@ fn misfit(schema: &Value, value: &Value, root: &Value) -> Option<String> {
                 let items = value.as_array().into_iter().flatten();
                 return items.into_iter().find_map(|item| misfit(rule, item, root));
             }
+            "minProperties" => value
+                .as_object()
+                .is_some_and(|members| (members.len() as u64) < rule.as_u64().expect("a number")),
             "minItems" => value
                 .as_array()
                 .is_some_and(|items| (items.len() as u64) < rule.as_u64().expect("a number")),

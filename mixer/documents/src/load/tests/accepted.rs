@@ -6,9 +6,9 @@ use mixer_attributes::{OwnedValue, Value, vocabulary};
 
 use super::*;
 use crate::{
-    Absent, Algorithm, At, Calendar, Denials, Denied, Endpoint, Expectation, Fail, GivenAnswer,
-    LeaseLimit, Limit, MetricKind, Mode, OnError, Otherwise, Period, QuotaOnError, RuleKind,
-    TestKind,
+    Absent, Algorithm, At, Attest, Calendar, Denials, Denied, Endpoint, Expectation, Fail,
+    GivenAnswer, LeaseLimit, Limit, MetricKind, Mode, OnError, Otherwise, Period, QuotaOnError,
+    RuleKind, TestKind,
 };
 
 #[test]
@@ -690,6 +690,31 @@ fn a_comment_behind_one_space_is_a_warning_and_behind_two_is_none() {
         ]
     );
     assert!(problems(&policy("  ")).lines().is_empty());
+}
+
+#[test]
+fn workloads_are_read_and_are_part_of_no_revision() {
+    let set = set(
+        "workload: products\nid: spiffe://cluster.local/ns/shop/sa/products\nattest: { uid: 1001, path: /usr/bin/products }\n\
+         ---\nworkload: its twin\nid: spiffe://cluster.local/twin\nattest: { uid: 1001, path: /usr/bin/products }\n\
+         ---\napiVersion: mixer.dev/v1\nkind: Workload\nmetadata: { name: kube }\nspec: { id: spiffe://cluster.local/k, attest: { gid: 0 } }\n",
+    );
+    let [products, twin, kube] = set.workloads.as_slice() else {
+        panic!("{:?}", set.workloads)
+    };
+    assert_eq!(
+        (&*products.name, products.id.as_str()),
+        ("products", "spiffe://cluster.local/ns/shop/sa/products")
+    );
+    let both = Attest {
+        uid: Some(1001),
+        gid: None,
+        path: Some("/usr/bin/products".into()),
+    };
+    assert_eq!((&products.attest, &twin.attest), (&both, &both));
+    assert_eq!((kube.attest.uid, kube.attest.gid), (None, Some(0)));
+    let none = load(Sources::from_texts([("f.yaml", "mesh: {}")])).unwrap();
+    assert_eq!(set.revision(), none.revision());
 }
 
 #[test]

@@ -17,6 +17,11 @@ fn limits(keys: &str) -> String {
     format!("policy: p\nfor: rate_limit.domain == \"d\"\n{keys}\n")
 }
 
+/// A workload with this line and id.
+fn workload(line: &str, id: &str) -> String {
+    format!("workload: w\nid: {id}\n{line}\n")
+}
+
 /// A policy with one test.
 fn case(keys: &str) -> String {
     format!("policy: p\nfor: always\nrules: [{{ deny: all }}]\ntests:\n  - {keys}\n")
@@ -32,13 +37,11 @@ fn each_mistake_is_shown_where_it_is() {
         ("polcy: p\nfor: always".into(), "1:1", "unknown kind of document `polcy`; did you mean `policy`?"),
         ("for: always\nrules: []".into(), "1:1", "this document has no kind"),
         ("policy: p\nadapter: a".into(), "2:1", "either `policy` or `adapter`"),
-        ("workload: w".into(), "1:1", "`workload` documents are not supported yet"),
         ("policy:\nfor: always".into(), "1:7", "the name is empty"),
         ("policy: [a]\nfor: always".into(), "1:9", "the name must be a text, this is a list"),
         ("adapter: a\ntype: list\n---\nadapter: a\ntype: log".into(), "4:10", "the adapter `a` is there already; the first is at f.yaml:1:10"),
         ("apiVersion: v2\nkind: Policy\nmetadata: {name: p}\nspec: {for: always, otherwise: allow}".into(), "1:13", "the version is `mixer.dev/v1`"),
         ("apiVersion: mixer.dev/v1\nkind: Polcy\nmetadata: {name: p}\nspec: {}".into(), "2:7", "did you mean `policy`"),
-        ("apiVersion: mixer.dev/v1\nkind: Workload\nmetadata: {name: p}\nspec: {}".into(), "2:7", "not supported yet"),
         ("apiVersion: mixer.dev/v1\nkind: Policy\nspec: {for: always, otherwise: allow}".into(), "2:7", "`metadata.name` is missing"),
         // Tokens.
         ("jwt: j\nfor: always\naudiences: [a]\njwks: { file: k }".into(), "1:6", "needs `issuer`"),
@@ -354,6 +357,19 @@ fn each_mistake_is_shown_where_it_is() {
         ("attributes: [{ name: a.b, type: 'map<string,string>', value: [ann] }]".into(), "1:62", "`value` must be a map, this is a list"),
         ("attributes: [{ name: a.b, type: string, value: }]".into(), "1:46", "`value` is empty"),
         (format!("attributes: [{{ name: a.b, type: list<string>, value: [{}] }}]", "someone, ".repeat(3000)), "1:54", "a longer list is an adapter of `type: list`"),
+        // Workloads.
+        ("workload: w".into(), "1:11", "a workload needs the `id` it gets"),
+        (workload("attest: { uid: 1 }", "cluster.local/a"), "2:5", "is no SPIFFE id"),
+        (workload("attest: { uid: 1 }", "spiffe://cluster.local"), "2:5", "is no SPIFFE id"),
+        (workload("attest: { uid: 1 }", "spiffe://cluster.local/a/../b"), "2:5", "is no SPIFFE id"),
+        (workload("attest: { uid: 1 }", "spiffe://cluster.local/a?b"), "2:5", "is no SPIFFE id"),
+        (workload("attest: { uid: 1 }", "spiffe://other/a"), "2:5", "the trust domain of this mesh is `cluster.local`, not `other`"),
+        (workload("attest: {}", "spiffe://cluster.local/a"), "3:9", "at least one of `uid`, `gid`, `path`"),
+        (workload("attest: { uid: bob }", "spiffe://cluster.local/a"), "3:16", "`uid` is a whole number"),
+        (workload("attest: { gid: 4294967295 }", "spiffe://cluster.local/a"), "3:16", "`gid` is a whole number from 0 to 4294967294"),
+        (workload("attest: { path: products }", "spiffe://cluster.local/a"), "3:17", "the absolute path of an executable"),
+        (workload("attest: { path: /usr/../products }", "spiffe://cluster.local/a"), "3:17", "the absolute path of an executable"),
+        (workload("attest: { pth: /products }", "spiffe://cluster.local/a"), "3:11", "unknown key `pth` in `attest`; did you mean `path`?"),
         // Telemetry.
         ("telemetry: t".into(), "1:12", "`for` is missing"),
         ("telemetry: t\nfor: always\nmetrics: [{ metric: istio_x, kind: counter }]".into(), "3:21", "Mixer's own"),
