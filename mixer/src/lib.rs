@@ -8,6 +8,7 @@ mod answers;
 pub mod cli;
 pub mod dispatch;
 mod explanation;
+mod keys;
 pub mod latency;
 pub mod live;
 pub mod serve;

@@ -15,6 +15,7 @@ use mixer_runtime::Tasks;
 use tokio::sync::{oneshot, watch};
 
 use crate::dispatch::Dispatcher;
+use crate::keys::Keys;
 use crate::server::metrics::Metrics;
 use crate::server::watch::Announcement;
 use crate::snapshot::{Snapshot, Surroundings};
@@ -33,6 +34,8 @@ pub struct Live {
     news: watch::Sender<Option<Arc<Announcement>>>,
     registry: Registry,
     surroundings: Surroundings,
+    /// Of those who issue tokens.
+    pub(crate) keys: Keys,
     metrics: Arc<Metrics>,
     tasks: Tasks,
 }
@@ -65,17 +68,23 @@ impl Live {
         snapshot.start();
         let current = Arc::new(Current::new(snapshot, &surroundings));
         metrics.in_force(&current.revision, current.since);
-        let (news, _) = watch::channel(Some(Arc::new(Announcement::of(&current, None))));
+        let (http, random) = (surroundings.http.clone(), surroundings.random.clone());
+        let keys = Keys::new(http, surroundings.clock.clone(), random, tasks.clone());
+        keys.adopt(&current.snapshot().keys);
+        let announcement = Announcement::of(&current, &keys, None);
+        let (news, _) = watch::channel(Some(Arc::new(announcement)));
         let live = Arc::new(Self {
             current: ArcSwap::new(current.clone()),
             refused: ArcSwapOption::empty(),
             news,
             registry,
             surroundings,
+            keys,
             metrics,
             tasks,
         });
         live.follow_versions(&current);
+        live.follow_keys();
         live
     }
 
@@ -140,6 +149,7 @@ impl Live {
         self.metrics.reloaded(true);
         self.metrics.in_force(&current.revision, current.since);
         tracing::info!(revision = %current.revision, "changed documents are in force");
+        self.keys.adopt(&current.snapshot().keys);
         self.announce();
         self.follow_versions(&current);
         self.retire(old);
@@ -157,11 +167,30 @@ impl Live {
         self.refused.store(Some(Arc::new(problems)));
     }
 
+    /// Has the keys of the jwt document `name` fetched again, unless they were lately; the name of the set known then.
+    pub(crate) async fn refresh_keys(&self, name: &str) -> Option<Arc<str>> {
+        let current = self.current();
+        let snapshot = current.snapshot();
+        let at = snapshot
+            .set
+            .jwts
+            .iter()
+            .position(|jwt| &*jwt.name == name)?;
+        let checked = snapshot.keys[at].clone();
+        // Documents may be replaced meanwhile.
+        drop(current);
+        self.keys.refresh(&checked).await
+    }
+
     /// Tells proxies what they must know now.
     fn announce(&self) {
         self.news.send_if_modified(|news| {
             let Some(before) = news else { return false };
-            *news = Some(Arc::new(Announcement::of(&self.current(), Some(before))));
+            *news = Some(Arc::new(Announcement::of(
+                &self.current(),
+                &self.keys,
+                Some(before),
+            )));
             true
         });
     }
@@ -182,6 +211,19 @@ impl Live {
                 }
             });
         }
+    }
+
+    /// Announces anew whenever the keys of some issuer changed, or may not be used any more.
+    fn follow_keys(self: &Arc<Self>) {
+        let (live, mut changes) = (Arc::downgrade(self), self.keys.changes());
+        self.tasks.spawn_until_stop("announce keys", async move {
+            while changes.changed().await.is_ok() {
+                match live.upgrade() {
+                    Some(live) => live.announce(),
+                    None => return,
+                }
+            }
+        });
     }
 
     /// Ends the adapters of what is no longer in force, once nobody uses them.

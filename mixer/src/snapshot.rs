@@ -18,6 +18,7 @@ use mixer_runtime::{Clock, Random};
 
 use crate::dispatch::tally::Tally;
 use crate::dispatch::{Installed, Ledger, Tallies};
+use crate::keys::Checked;
 
 pub(crate) use build::env;
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     /// adapters know them.
     pub metrics: Vec<Vec<MetricDefinition>>,
     pub(crate) index: Arc<Index>,
+    /// Where the keys of [`PolicySet::jwts`] come from, in their order.
+    pub(crate) keys: Vec<Checked>,
 }
 
 /// What is worked out of a set once.
@@ -124,6 +127,7 @@ impl Snapshot {
             adapters,
             metrics: Vec::new(),
             index: self.index.clone(),
+            keys: self.keys.clone(),
         }
     }
 

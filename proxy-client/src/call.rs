@@ -27,6 +27,7 @@ pub(crate) const CHECK: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixe
 pub(crate) const QUOTA: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Quota");
 const REPORT: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Report");
 const WATCH: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/Watch");
+const REFRESH_KEYS: PathAndQuery = PathAndQuery::from_static("/mixer.v1.Mixer/RefreshKeys");
 
 /// A whole state may be this large: about 100,000 services.
 const STATE_BYTES: usize = 64 << 20;
@@ -161,6 +162,15 @@ impl Calls {
         timeout: Duration,
     ) -> Result<R, Status> {
         self.once(REPORT, batch, timeout).await
+    }
+
+    /// One try of RefreshKeys.
+    pub(crate) async fn refresh_keys<R: Message + Default + 'static>(
+        &self,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Result<R, Status> {
+        self.once(REFRESH_KEYS, request, timeout).await
     }
 
     /// Opens a Watch stream.

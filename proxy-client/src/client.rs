@@ -191,6 +191,31 @@ impl Client {
         inner.ask_check(at, destination, bag, &place, until).await
     }
 
+    /// Has Mixer fetch the keys of the jwt document `issuer` again, because a token names one that is in no set it told. When it
+    /// is answered, the set of the digest that comes back has been told, or is about to be; `None`: nothing is known.
+    pub async fn refresh_keys(&self, issuer: &str, patience: Duration) -> Option<String> {
+        let inner = &*self.inner;
+        let request = wire::refresh_keys_request(&inner.name, issuer);
+        let answer = inner
+            .calls
+            .refresh_keys::<v1::RefreshKeysResponse>(request, patience);
+        match answer.await {
+            Ok(answer) => Some(answer.digest).filter(|digest| !digest.is_empty()),
+            Err(status) => {
+                tracing::debug!(issuer, "keys were not fetched again: {}", status.message());
+                None
+            }
+        }
+    }
+
+    /// How long no Mixer has confirmed what Watch told; zero while one does.
+    pub fn unconfirmed_for(&self) -> Duration {
+        match self.inner.counters.watching.load(Ordering::Acquire) {
+            true => Duration::ZERO,
+            false => self.inner.unconfirmed_for(),
+        }
+    }
+
     /// Where what happened is told.
     pub fn reporter(&self) -> &Reporter {
         &self.inner.reporter
@@ -254,7 +279,7 @@ impl Inner {
             Counters::count(&self.counters.stale_answers);
         }
         if place.scope.shadow && place.sample.takes(self.clock.now()) {
-            self.sample(at, bag, &entry.answer);
+            self.sample(at, bag, &entry.answer, place.scope.reads_claims);
         }
         if entry.charges.is_empty() || entry.answer.verdict == Verdict::Deny {
             return Here::Answered(entry.answer.clone());
@@ -282,8 +307,8 @@ impl Inner {
 
     /// Tells Mixer of a request that was answered from the cache, in the background: what is in shadow is not part of what is
     /// cached, and is tried on a sample. (Describing it is all that this request pays.)
-    fn sample(&self, at: At, bag: &AttributeBag<'_>, answer: &Answer) {
-        if let Ok(request) = wire::answered_request(at, bag, &self.name, answer) {
+    fn sample(&self, at: At, bag: &AttributeBag<'_>, answer: &Answer, claims: bool) {
+        if let Ok(request) = wire::answered_request(at, bag, &self.name, answer, claims) {
             self.samples.offer(request);
         }
     }
@@ -305,8 +330,8 @@ impl Inner {
     ) -> Answer {
         let asked = self.clock.now();
         let rates = self.leases.rates(place.charged.counters(), asked);
-        let request = match wire::check_request(at, bag, &self.name, &self.calls.dedup_id(), &rates)
-        {
+        let (id, claims) = (self.calls.dedup_id(), place.scope.reads_claims);
+        let request = match wire::check_request(at, bag, &self.name, &id, &rates, claims) {
             Ok(request) => request,
             Err(error) => {
                 tracing::debug!("a request cannot be described to Mixer: {error}");

@@ -25,5 +25,5 @@ pub use client::{Asking, Client, NotCounted, Reservation};
 pub use config::{Config, Tls};
 pub use in_flight::InFlight;
 pub use report::{DecisionSample, Reporter, StandardSample, TraceContext};
-pub use state::{At, Scope, State};
+pub use state::{At, Keys, Scope, State};
 pub use stats::Stats;

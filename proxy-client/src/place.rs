@@ -105,6 +105,7 @@ impl Known {
             outbound: told.outbound,
             outbound_default: told.outbound_default,
             documents: told.documents,
+            keys: told.keys,
         };
         Self {
             state: Arc::new(state),

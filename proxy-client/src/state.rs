@@ -1,5 +1,6 @@
 //! What Watch told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which proxy asks.
@@ -24,6 +25,19 @@ pub struct Scope {
     pub trace_sample: f64,
     pub standard_metrics: bool,
     pub shadow: bool,
+    pub reads_claims: bool,
+}
+
+/// The public keys of an issuer of tokens; see `mixer.v1.IssuerKeys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// A set (RFC 7517), and its name.
+    #[allow(missing_docs)]
+    Known { jwks: Arc<str>, digest: Arc<str> },
+    /// Mixer has not fetched them yet.
+    Pending,
+    /// They could not be fetched for longer than they may be used.
+    Lost,
 }
 
 /// The newest state, kept when Mixer is lost.
@@ -37,8 +51,10 @@ pub struct State {
     pub outbound: std::collections::HashMap<Arc<str>, Arc<Scope>>,
     /// Requests to any other destination.
     pub outbound_default: Arc<Scope>,
-    /// mesh, service and route documents, as canonical JSON.
+    /// mesh, service, route and jwt documents, as canonical JSON.
     pub documents: Arc<[String]>,
+    /// By the name of the jwt document, of those that apply to the proxy's own service.
+    pub keys: Arc<BTreeMap<String, Keys>>,
 }
 
 impl State {

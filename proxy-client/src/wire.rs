@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mixer_proto::v1;
 
-pub(crate) use attributes::{answered_request, check_request, watch_request};
+pub(crate) use attributes::{answered_request, check_request, refresh_keys_request, watch_request};
 pub(crate) use codec::BytesCodec;
 pub(crate) use decision::{Checked, Decided, check_response};
 #[cfg(test)]

@@ -17,6 +17,7 @@ use quick_cache::Equivalent;
 use crate::digest::Digests;
 use crate::index::Index;
 use crate::plan::Indexing;
+use crate::reads::{policy_reads_claims, telemetry_reads_claims};
 use crate::{
     Applicable, At, Fail, Mode, Plan, Policy, PolicySet, Protocol, Scope, Service, Telemetry,
 };
@@ -226,6 +227,10 @@ fn scope(
             .any(|policy| policy.quotas.iter().any(|quota| heard(quota.reads_request))),
         fail,
         reads_path: !declared_tcp && enforced.iter().any(reads_path),
+        reads_claims: policies.iter().any(|policy| policy_reads_claims(policy))
+            || telemetry
+                .iter()
+                .any(|document| telemetry_reads_claims(document)),
         records: telemetry.iter().any(|document| document.records(at)),
         trace_sample: telemetry
             .iter()

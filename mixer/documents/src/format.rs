@@ -15,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 use crate::{Diagnostics, FileId, PolicySet, Sources, load};
 
 /// The order of keys, by the key that says what a document is.
-const ORDER: [&[&str]; 7] = [
+const ORDER: [&[&str]; 8] = [
     &[
         "policy",
         "for",
@@ -49,6 +49,17 @@ const ORDER: [&[&str]; 7] = [
         "originate",
     ],
     &["route", "for", "rules", "tests"],
+    &[
+        "jwt",
+        "for",
+        "issuer",
+        "audiences",
+        "jwks",
+        "from",
+        "missing",
+        "invalid",
+        "token",
+    ],
     &["telemetry", "for", "standard", "metrics", "logs", "traces"],
     &["workload", "id", "attest"],
     &["apiVersion", "kind", "metadata", "spec"],
@@ -110,13 +121,18 @@ pub fn format(sources: Sources) -> Result<Formatted, Diagnostics> {
     })
 }
 
-/// Whether the documents mean what they did: the same revision, services, routes, adapters, tests and workloads, and every comment is there.
+/// Whether the documents mean what they did: the same revision, services, routes, issuers, adapters, tests and workloads, and every comment is there.
 fn is_same(before: &PolicySet, now: &Sources) -> bool {
     let Ok(after) = load(now.clone()) else {
         return false;
     };
     let meaning = |set: &PolicySet| {
         let services: Vec<String> = set.services.iter().map(|one| one.canonical()).collect();
+        let issuers: Vec<String> = set
+            .jwts
+            .iter()
+            .map(|one| format!("{} {:?}", one.canonical(), one.keys))
+            .collect();
         let adapters = set.adapters.iter();
         let adapters: Vec<String> = adapters
             .map(|one| format!("{} {} {}", one.name, one.kind, one.config))
@@ -148,7 +164,15 @@ fn is_same(before: &PolicySet, now: &Sources) -> bool {
         let workloads: Vec<String> = workloads
             .map(|one| format!("{} {} {:?}", one.name, one.id, one.attest))
             .collect();
-        (set.revision(), services, routes, adapters, tests, workloads)
+        (
+            set.revision(),
+            services,
+            routes,
+            issuers,
+            adapters,
+            tests,
+            workloads,
+        )
     };
     let all = |sources: &Sources| -> Vec<Vec<String>> {
         let texts = sources.files.iter().map(|(_, _, text)| comments(text));

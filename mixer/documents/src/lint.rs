@@ -10,6 +10,7 @@ mod cardinality;
 mod contradiction;
 mod coverage;
 mod destination;
+mod issuer;
 mod literal;
 mod overlap;
 mod probes;
@@ -36,6 +37,7 @@ pub fn lint(set: &PolicySet) -> Diagnostics {
     cardinality::look(&read, &mut found);
     caching::look(&read, &mut found);
     route::look(&read, &mut found);
+    issuer::look(&read, &mut found);
     probes::look(&read, &mut found);
     Diagnostics::new(set.warnings.sources.clone(), found)
 }

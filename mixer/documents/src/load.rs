@@ -5,6 +5,7 @@ mod attributes;
 mod constant;
 mod document;
 mod given;
+mod jwt;
 mod mesh;
 mod policy;
 mod quota;
@@ -121,6 +122,7 @@ pub fn load_checking(
     {
         policy.tests = tests;
     }
+    let jwts = jwt::read(of(DocumentKind::Jwt), &mut context);
     let telemetry = telemetry::read(of(DocumentKind::Telemetry), &mut context);
     service::warn_unasked(&services, &policies, &mut context.problems);
 
@@ -157,6 +159,7 @@ pub fn load_checking(
         policies,
         adapters,
         services,
+        jwts,
         routes: routes.into_iter().map(Arc::new).collect(),
         route_index: Index::new(&facts),
         telemetry,
@@ -171,7 +174,7 @@ pub fn load_checking(
 
 /// The maps that documents are made of, with the keys that are known, for those who describe documents. What is here is what is
 /// read: a key that is added there is there.
-pub(crate) const SHAPES: [(&str, Shape); 43] = [
+pub(crate) const SHAPES: [(&str, Shape); 46] = [
     ("policy", policy::SHAPE),
     ("rule", rule::SHAPE),
     ("otherwise", policy::OTHERWISE_KEYS),
@@ -206,6 +209,9 @@ pub(crate) const SHAPES: [(&str, Shape); 43] = [
     ("rewrite", route::REWRITE),
     ("redirect", route::REDIRECT),
     ("route_test", route::TEST),
+    ("jwt", jwt::SHAPE),
+    ("jwks", jwt::JWKS),
+    ("token_place", jwt::FROM),
     ("telemetry", telemetry::SHAPE),
     ("metric", telemetry::METRIC),
     ("logs", telemetry::LOGS),

@@ -13,7 +13,7 @@ use crate::load::SHAPES;
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The kinds of documents: the kind key, and the definition of the body.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("policy", "policy"),
     ("adapter", "adapter"),
     ("mesh", "mesh"),
@@ -21,6 +21,7 @@ const KINDS: [(&str, &str); 8] = [
     ("route", "route"),
     ("telemetry", "telemetry"),
     ("attributes", "attributes"),
+    ("jwt", "jwt"),
     ("workload", "workload"),
 ];
 

@@ -40,6 +40,8 @@ pub struct Scope {
     pub fail: Fail,
     /// Some enforced rule or quota reads `request.path`.
     pub reads_path: bool,
+    /// Something reads `auth.claims`, shadow rules, replies and telemetry included: they are part of what is asked and reported.
+    pub reads_claims: bool,
     /// Telemetry needs a record of every request.
     pub records: bool,
     /// Share of new traces to sample, the largest asked for.

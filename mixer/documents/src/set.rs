@@ -10,7 +10,7 @@ use crate::applicability::Applicability;
 use crate::index::Index;
 use crate::plan::Indexing;
 use crate::{
-    AdapterDocument, Applicable, At, Diagnostics, Mesh, Plan, Policy, Route, Scope, Service,
+    AdapterDocument, Applicable, At, Diagnostics, Jwt, Mesh, Plan, Policy, Route, Scope, Service,
     Telemetry, Workload,
 };
 
@@ -25,6 +25,8 @@ pub struct PolicySet {
     pub adapters: Vec<AdapterDocument>,
     /// In document order.
     pub services: Vec<Arc<Service>>,
+    /// In document order.
+    pub jwts: Vec<Arc<Jwt>>,
     /// In document order.
     pub routes: Vec<Arc<Route>>,
     /// In document order.

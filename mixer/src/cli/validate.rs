@@ -152,6 +152,9 @@ fn count(set: &PolicySet) -> String {
     if !set.routes.is_empty() {
         counts.push(count(set.routes.len(), "route", "routes"));
     }
+    if !set.jwts.is_empty() {
+        counts.push(count(set.jwts.len(), "issuer", "issuers"));
+    }
     counts.push(count(tests, "test", "tests"));
     counts.join(", ")
 }

@@ -63,6 +63,11 @@ fn page(admin: &Admin, format: Format) -> Response {
     let current = admin.live.current();
     let snapshot = current.snapshot();
     expose_adapters(snapshot, &mut page);
+    let issuers = snapshot.set.jwts.iter().map(|jwt| &*jwt.name);
+    admin
+        .live
+        .keys
+        .expose(issuers.zip(&snapshot.keys), &mut page);
     let now = admin.clock.now();
     tally::expose(snapshot.tallies(), admin.quota_keys, now, &mut page);
     (

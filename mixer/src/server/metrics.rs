@@ -28,6 +28,7 @@ pub enum Method {
     Quota,
     Report,
     Watch,
+    RefreshKeys,
     RateLimit,
     RateLimitQuota,
 }
@@ -61,11 +62,12 @@ const BECAUSES: [&str; 6] = [
     "quota",
     "unavailable",
 ];
-const METHODS: [&str; 6] = [
+const METHODS: [&str; 7] = [
     "check",
     "quota",
     "report",
     "watch",
+    "refresh_keys",
     "rate_limit",
     "rate_limit_quota",
 ];

@@ -1,4 +1,4 @@
-//! `mixer.v1.Mixer`: Check, Quota, Report and Watch.
+//! `mixer.v1.Mixer`: Check, Quota, Report, Watch and RefreshKeys.
 //!
 //! A gRPC error means that there is no answer: the message was malformed, Mixer is overloaded, or it failed. A denial is an
 //! answer. Whatever panics is contained to its call and counted.
@@ -115,6 +115,21 @@ impl v1::mixer_server::Mixer for Service {
             Ok(Err(NotTold::TooMany)) => Err(self.overloaded(Method::Watch)),
             Err(malformed) => Err(self.malformed(Method::Watch, malformed)),
         }
+    }
+
+    async fn refresh_keys(
+        &self,
+        request: Request<v1::RefreshKeysRequest>,
+    ) -> Result<Response<v1::RefreshKeysResponse>, Status> {
+        let request = request.into_inner();
+        let work = async {
+            let digest = self.live.refresh_keys(&request.issuer).await;
+            let digest = digest.map_or_else(String::new, |digest| digest.to_string());
+            Ok(v1::RefreshKeysResponse { digest })
+        };
+        self.contained(Method::RefreshKeys, pin!(work))
+            .await
+            .map(Response::new)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_stream::{Stream, StreamExt};
 use super::clients::{self, Caller};
 use super::metrics::Metrics;
 use super::wire::{self, Arena, Malformed};
+use crate::keys::Keys;
 use crate::live::{Current, Live};
 use crate::snapshot::Snapshot;
 
@@ -26,6 +27,8 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Announcement {
     current: Arc<Current>,
     common: Arc<Common>,
+    /// Of each jwt document, in order.
+    keys: Vec<v1::IssuerKeys>,
 }
 
 /// What is the same for every proxy.
@@ -80,7 +83,10 @@ pub(crate) type States =
 
 impl Announcement {
     /// What `current` means for proxies; `before` is what they were told last.
-    pub(crate) fn of(current: &Arc<Current>, before: Option<&Announcement>) -> Self {
+    pub(crate) fn of(current: &Arc<Current>, keys: &Keys, before: Option<&Announcement>) -> Self {
+        let snapshot = current.snapshot();
+        let documents = snapshot.set.jwts.iter().zip(&snapshot.keys);
+        let keys = documents.map(|(jwt, checked)| keys.told(&jwt.name, checked));
         let common = Common::of(current.snapshot());
         let common = match before {
             Some(before) if *before.common == common => before.common.clone(),
@@ -89,6 +95,7 @@ impl Announcement {
         Self {
             current: current.clone(),
             common,
+            keys: keys.collect(),
         }
     }
 }
@@ -112,6 +119,7 @@ impl Common {
                         .map(|service| service.canonical()),
                 )
                 .chain(snapshot.set.routes.iter().map(|route| route.canonical()))
+                .chain(snapshot.set.jwts.iter().map(|jwt| jwt.canonical()))
                 .collect(),
         }
     }
@@ -198,7 +206,7 @@ impl ById {
 /// What one proxy was sent.
 struct Sent {
     inbound: Vec<v1::Attribute>,
-    last: Option<(v1::Scope, Arc<Common>)>,
+    last: Option<(v1::Scope, Arc<Common>, Vec<v1::IssuerKeys>)>,
     version: u64,
     place: Place,
 }
@@ -206,29 +214,31 @@ struct Sent {
 impl Sent {
     /// The state to send, if it differs from the last.
     fn next(&mut self, news: &Announcement) -> Option<v1::WatchResponse> {
-        let inbound = match inbound_scope(&self.inbound, &news.current) {
-            Ok(scope) => scope,
+        let (inbound, keys) = match inbound(&self.inbound, news) {
+            Ok(inbound) => inbound,
             Err(malformed) => {
                 // It was in order when the stream began; new documents can only have changed what a custom attribute is.
                 tracing::warn!("a proxy's own service cannot be read any more: {malformed}");
                 return None;
             }
         };
-        if let Some((scope, common)) = &self.last
+        if let Some((scope, common, told)) = &self.last
             && *scope == inbound
+            && *told == keys
             && (Arc::ptr_eq(common, &news.common) || **common == *news.common)
         {
             return None;
         }
         self.version += 1;
         self.place.sent(self.version, &inbound.revision);
-        self.last = Some((inbound.clone(), news.common.clone()));
+        self.last = Some((inbound.clone(), news.common.clone(), keys.clone()));
         Some(v1::WatchResponse {
             version: self.version,
             inbound: Some(inbound),
             outbound: news.common.outbound.clone(),
             outbound_default: Some(news.common.outbound_default.clone()),
             documents: news.common.documents.clone(),
+            keys,
         })
     }
 }
@@ -309,7 +319,12 @@ fn own_service(
     })
 }
 
-fn inbound_scope(inbound: &[v1::Attribute], current: &Current) -> Result<v1::Scope, Malformed> {
+/// What applies to requests that the proxy of this service receives, and the keys of those whose tokens they may carry.
+fn inbound(
+    inbound: &[v1::Attribute],
+    news: &Announcement,
+) -> Result<(v1::Scope, Vec<v1::IssuerKeys>), Malformed> {
+    let current = &news.current;
     let arena = Arena::new("inbound", inbound)?;
     let mut bag = arena.bag("inbound", &current.snapshot().set.vocabulary)?;
     bag.set(vocabulary::CONTEXT_REPORTER, Value::String("destination"));
@@ -318,10 +333,10 @@ fn inbound_scope(inbound: &[v1::Attribute], current: &Current) -> Result<v1::Sco
         Some(Value::String(service)) => service,
         _ => "",
     };
-    Ok(wire::scope(
-        service,
-        &current.snapshot().scope(At::Inbound, &bag),
-    ))
+    let scope = wire::scope(service, &current.snapshot().scope(At::Inbound, &bag));
+    let jwts = current.snapshot().set.jwts.iter().zip(&news.keys);
+    let keys = jwts.filter(|(jwt, _)| jwt.applies(&bag));
+    Ok((scope, keys.map(|(_, keys)| keys.clone()).collect()))
 }
 
 /// What applies to requests that a declared service receives.

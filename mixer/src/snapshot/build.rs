@@ -36,6 +36,13 @@ pub(super) fn build(
     check_capabilities(&set, &adapters, &mut problems);
     declare_standard(&set, &adapters, &mut problems);
     let metrics = declare_metrics(&set, &adapters, &mut problems);
+    let mut keys = Vec::with_capacity(set.jwts.len());
+    for jwt in &set.jwts {
+        match crate::keys::check(jwt) {
+            Ok(checked) => keys.push(checked),
+            Err(problem) => problems.push(*problem),
+        }
+    }
     if !problems.is_empty() {
         problems.extend(set.warnings.list.iter().cloned());
         problems.sort_by_key(|problem| problem.span);
@@ -74,6 +81,7 @@ pub(super) fn build(
         adapters,
         metrics,
         index: Arc::new(index),
+        keys,
         set,
     })
 }

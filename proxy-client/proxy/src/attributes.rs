@@ -19,6 +19,7 @@ use percent_encoding::percent_decode;
 use crate::exchange::Protocol;
 use crate::headers::X_REQUEST_ID;
 use crate::tls::Secured;
+use crate::token::Verified;
 
 /// Headers by lower-case name.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +196,8 @@ pub(crate) struct Head<'a> {
     pub(crate) cookies: CookieView<'a>,
     pub(crate) client_ip: Option<IpAddr>,
     pub(crate) time: SystemTime,
+    /// What its token says.
+    pub(crate) token: Option<&'a Verified>,
 }
 
 impl<'a> Facts<'a> {
@@ -277,6 +280,9 @@ impl<'a> Head<'a> {
         bag.set(name::REQUEST_COOKIES, Value::Map(&self.cookies));
         if let Some(client) = self.client_ip {
             bag.set(name::REQUEST_CLIENT_IP, Value::Ip(client));
+        }
+        if let Some(token) = self.token {
+            token.fill(bag);
         }
         bag.set(
             name::REQUEST_TIME,

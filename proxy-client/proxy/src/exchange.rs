@@ -22,6 +22,7 @@ use crate::attributes::{CookieView, Facts, Head, HeaderView, QueryView, reporter
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::flag::Flag;
+use crate::token::Verified;
 use crate::upstream::Upstream;
 
 /// `api.protocol`.
@@ -114,6 +115,9 @@ pub(crate) struct Record {
     pub(crate) trace: Option<TraceContext>,
     pub(crate) answer: Option<Answer>,
     pub(crate) response_headers: HeaderMap,
+    /// What the request's token says; without its claims where nobody reads them.
+    pub(crate) token: Option<Arc<Verified>>,
+    pub(crate) claims: bool,
 }
 
 impl Exchange {
@@ -309,12 +313,16 @@ impl Exchange {
                 cookies: CookieView(&record.headers),
                 client_ip: record.client_ip,
                 time: record.time,
+                token: record.token.as_deref(),
             };
             let response_headers = HeaderView(&record.response_headers);
             let mut bag = AttributeBag::new();
             self.facts().fill(&mut bag);
             if self.protocol != Protocol::Tcp {
                 head.fill(self.protocol, &mut bag);
+                if !record.claims {
+                    bag.unset(name::AUTH_CLAIMS);
+                }
                 bag.set(name::RESPONSE_CODE, Value::Int(self.status.into()));
                 bag.set(name::RESPONSE_HEADERS, Value::Map(&response_headers));
             }

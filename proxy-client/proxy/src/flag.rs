@@ -9,6 +9,10 @@ pub(crate) enum Flag {
     None,
     /// Denied by policy.
     Denied,
+    /// The token is missing, or cannot be verified.
+    Unauthenticated,
+    /// The keys of the token's issuer are not known.
+    KeysUnavailable,
     /// A quota is spent.
     RateLimited,
     /// An adapter that the decision needs could not be asked.
@@ -74,6 +78,8 @@ impl Flag {
         match self {
             Flag::None => "-",
             Flag::Denied => "UAEX",
+            Flag::Unauthenticated => "MXT",
+            Flag::KeysUnavailable => "MXK",
             Flag::RateLimited => "RL",
             Flag::AdapterUnavailable => "MXA",
             Flag::MixerUnreachable => "MXU",

@@ -36,6 +36,7 @@ mod shared;
 mod start;
 mod target;
 mod tls;
+mod token;
 mod trace;
 mod upgrade;
 mod upstream;

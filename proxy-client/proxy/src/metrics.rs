@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     inbound: Classes,
     outbound: Classes,
     denied: AtomicU64,
+    unauthenticated: AtomicU64,
+    keys_unavailable: AtomicU64,
     limited: AtomicU64,
     unavailable: AtomicU64,
     opened: AtomicU64,
@@ -71,6 +73,8 @@ impl Counters {
         );
         match flag {
             Flag::Denied => add(&self.denied, 1),
+            Flag::Unauthenticated => add(&self.unauthenticated, 1),
+            Flag::KeysUnavailable => add(&self.keys_unavailable, 1),
             Flag::RateLimited => add(&self.limited, 1),
             Flag::AdapterUnavailable
             | Flag::MixerUnreachable
@@ -254,6 +258,16 @@ impl Collector for Exposed {
             "mixer_proxy_denied",
             "Requests denied by policy",
             sum(|c| &c.denied),
+        )?;
+        counter(
+            "mixer_proxy_unauthenticated",
+            "Requests without a token that they need, or with one that is not valid",
+            sum(|c| &c.unauthenticated),
+        )?;
+        counter(
+            "mixer_proxy_keys_unavailable",
+            "Requests with a token whose issuer's keys are not known",
+            sum(|c| &c.keys_unavailable),
         )?;
         counter(
             "mixer_proxy_limited",

@@ -164,6 +164,13 @@ async fn check(exchange: &mut Exchange) -> Result<(), Flag> {
     let service = destination.name(&worker.shared.config);
     let scope = worker.scope(at, service);
     exchange.standard = scope.as_ref().is_none_or(|scope| scope.standard_metrics);
+    // What is no HTTP shows no token.
+    if at == At::Inbound
+        && destination.protocol() != Some(Declared::Tcp)
+        && worker.shared.tokens.load().demanded()
+    {
+        return Err(Flag::Unauthenticated);
+    }
     let Some(client) = &worker.shared.client else {
         return Ok(());
     };

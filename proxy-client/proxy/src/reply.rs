@@ -97,6 +97,37 @@ impl Reply {
         Self::new(StatusCode::BAD_REQUEST, 3, Flag::DownstreamProtocol, why)
     }
 
+    /// The request has no token that it needs, or none that is valid; `challenge` says what would be.
+    pub(crate) fn unauthenticated(
+        status: StatusCode,
+        why: impl Into<Cow<'static, str>>,
+        challenge: &str,
+    ) -> Self {
+        let grpc = if status == StatusCode::UNAUTHORIZED {
+            16
+        } else {
+            3
+        };
+        let challenge = HeaderOperation {
+            on_response: true,
+            name: "www-authenticate".into(),
+            value: Some(challenge.into()),
+        };
+        Self {
+            headers: [challenge].into(),
+            ..Self::new(status, grpc, Flag::Unauthenticated, why)
+        }
+    }
+
+    /// The request's token cannot be verified now.
+    pub(crate) fn no_keys(why: &'static str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(status, 14, Flag::KeysUnavailable, why)
+        }
+    }
+
     /// Nothing was heard of Mixer yet.
     pub(crate) fn cold() -> Self {
         let reply = Self::new(

@@ -32,6 +32,7 @@ use crate::reply::Reply;
 use crate::route::{self, Asked, Carried, Chosen, Replay, Routed};
 use crate::routing::Routing;
 use crate::target::{address, settle_host, with_path};
+use crate::token::{self, Refused};
 use crate::vet::vet;
 use crate::{outside, rate_limit, trace, upgrade};
 
@@ -125,6 +126,18 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
     if let Some(entry) = &mut exchange.entry {
         entry.settle(&parts.headers);
     }
+    let token = match at {
+        At::Inbound => match token::judge(shared, &parts) {
+            Err(Refused::UnknownKey(issuer)) => {
+                Box::pin(token::look_again(shared, &parts, issuer)).await
+            }
+            judged => judged,
+        },
+        At::Outbound => Ok(None),
+    };
+    if let Ok(Some(passed)) = &token {
+        passed.strip(&mut parts);
+    }
     let resolved = resolve(exchange, &routing, authority.zip(host.as_deref())).await;
     let destination = exchange.destination.clone();
     let service = destination.name(&shared.config);
@@ -164,6 +177,12 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
                 trace,
                 answer: None,
                 response_headers: HeaderMap::new(),
+                token: token
+                    .iter()
+                    .flatten()
+                    .map(|passed| passed.verified.clone())
+                    .next(),
+                claims: scope.reads_claims,
             }));
         }
     }
@@ -178,6 +197,11 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         return Err(Reply::malformed(why.to_string()));
     }
 
+    let probe = alone && is_probe(exchange, declared, &parts, forwarding);
+    let token = match token {
+        Err(refused) if !probe => return Err(refused.reply(service)),
+        token => token.ok().flatten(),
+    };
     let head = Head {
         method: parts.method.as_str(),
         raw_path: parts.uri.path(),
@@ -188,8 +212,9 @@ async fn pass(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Resu
         cookies: CookieView(&parts.headers),
         client_ip,
         time,
+        token: token.as_ref().map(|passed| &*passed.verified),
     };
-    let answer = match alone && is_probe(exchange, declared, &parts, forwarding) {
+    let answer = match probe {
         true => {
             worker.counters.probed();
             None

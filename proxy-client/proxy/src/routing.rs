@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mixer_attributes::vocabulary as name;
+use mixer_attributes::{AttributeBag, Value};
 use mixer_cel::References;
 use mixer_client::State;
-use mixer_documents::{Directory, Mesh, PolicySet, Route, Service, Sources, Subset, Tls};
+use mixer_documents::{Directory, Jwt, Mesh, PolicySet, Route, Service, Sources, Subset, Tls};
 use mixer_identity::{SpiffeId, TrustDomain};
 use mixer_runtime::Instant;
 use tokio::task::{self, JoinError, JoinSet};
@@ -22,6 +24,7 @@ use crate::intercept;
 use crate::route::Routed;
 use crate::shared::Shared;
 use crate::tls::{Dialer, Dialing, Originating};
+use crate::token::Tokens;
 use crate::upstream::{Checked, Turns, Upstream, check_health};
 
 /// How often it is looked whether names are to be resolved, or endpoints to be checked, again.
@@ -35,6 +38,8 @@ pub(crate) struct Routing {
     pub(crate) own: Option<Arc<Service>>,
     /// Whether the own service takes TLS and plaintext.
     pub(crate) own_tls: Tls,
+    /// The issuers whose tokens callers of the own service may have.
+    pub(crate) jwts: Vec<Arc<Jwt>>,
     /// Every route, in document order.
     pub(crate) routes: Vec<Arc<Route>>,
     /// What the documents' expressions refer to.
@@ -99,6 +104,7 @@ impl Routing {
             mesh: set.mesh.clone(),
             routes: set.routes.clone(),
             references: set.references.clone(),
+            jwts: issuers(set, own.as_deref(), shared),
             own,
             own_tls,
             directory: Directory::new(set.services.iter().cloned()),
@@ -243,9 +249,39 @@ async fn put_in_force(shared: &Shared, documents: &[String]) {
 pub(crate) async fn adopt(shared: &Shared, set: &PolicySet) {
     let before = shared.routing.load_full();
     let routing = Routing::new(set, before.as_deref(), shared).await;
+    // Before the first routing nothing is served: no request is judged without them.
+    take_keys(shared, &routing.jwts);
     shared.routing.store(Some(Arc::new(routing)));
     shared.routing_problem.store(None);
     shared.routed.send_replace(true);
+}
+
+/// Those whose tokens callers of the own service may have.
+fn issuers(set: &PolicySet, own: Option<&Service>, shared: &Shared) -> Vec<Arc<Jwt>> {
+    let config = &shared.config;
+    let namespace = own.and_then(|own| own.namespace.as_deref());
+    let mut bag = AttributeBag::new();
+    if let Some(service) = &config.service {
+        bag.set(name::DESTINATION_SERVICE, Value::String(service));
+    }
+    if let Some(namespace) = namespace.or_else(|| config.own_namespace()) {
+        bag.set(name::DESTINATION_NAMESPACE, Value::String(namespace));
+    }
+    bag.set(name::DESTINATION_LABELS, Value::Map(&config.labels));
+    let jwts = set.jwts.iter().filter(|jwt| jwt.applies(&bag));
+    jwts.cloned().collect()
+}
+
+/// Puts the keys that Watch told last into force, where they are new.
+fn take_keys(shared: &Shared, jwts: &[Arc<Jwt>]) {
+    let Some(client) = &shared.client else { return };
+    let state = client.state().borrow().clone();
+    let keys = state.map(|state| state.keys.clone()).unwrap_or_default();
+    let before = shared.tokens.load();
+    if let Some(tokens) = Tokens::next(&before, jwts, &keys, shared.clock.now()) {
+        shared.tokens.store(Arc::new(tokens));
+        shared.tokens_changed.send_replace(());
+    }
 }
 
 /// Follows the states of Watch.
@@ -260,6 +296,8 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         {
             put_in_force(&shared, &state.documents).await;
             documents = Some(state.documents.clone());
+        } else if let Some(routing) = shared.routing.load_full() {
+            take_keys(&shared, &routing.jwts);
         }
         if news.changed().await.is_err() {
             return;
@@ -396,6 +434,7 @@ endpoints: ["10.0.0.6:25", "dns:localhost:143", "[2001:db8::5]:25"]
             mesh: set.mesh.clone(),
             own: None,
             own_tls: Tls::Permissive,
+            jwts: Vec::new(),
             routes: Vec::new(),
             references: set.references.clone(),
             directory: Directory::new(set.services.iter().cloned()),

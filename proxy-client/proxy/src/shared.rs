@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mixer_client::Client;
 use mixer_runtime::{Clock, Drain, Random};
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
 use crate::tls::{Own, PlainCallers};
+use crate::token::{Refreshing, Tokens};
 use crate::upstream::Resolver;
 
 /// One proxy's shared state.
@@ -33,6 +34,11 @@ pub(crate) struct Shared {
     pub(crate) plain_callers: PlainCallers,
     /// Services and mesh; empty before the first state.
     pub(crate) routing: ArcSwapOption<Routing>,
+    /// The issuers of tokens for the own service, with their keys.
+    pub(crate) tokens: ArcSwap<Tokens>,
+    /// Told when they changed.
+    pub(crate) tokens_changed: watch::Sender<()>,
+    pub(crate) refreshing: Refreshing,
     /// Whether there is a routing.
     pub(crate) routed: watch::Sender<bool>,
     /// Why the newest documents could not be used, if they could not.
@@ -76,6 +82,9 @@ impl Shared {
             client,
             own,
             routing: ArcSwapOption::empty(),
+            tokens: ArcSwap::default(),
+            tokens_changed: watch::Sender::new(()),
+            refreshing: Refreshing::default(),
             routed: watch::Sender::new(false),
             routing_problem: ArcSwapOption::empty(),
             counters: (0..workers).map(|_| Arc::default()).collect(),

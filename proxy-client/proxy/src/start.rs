@@ -311,6 +311,12 @@ fn read(paths: &[std::path::PathBuf]) -> Result<PolicySet, StartError> {
         .policies
         .iter()
         .find(|policy| policy.mode == Mode::Enforce);
+    if let Some(jwt) = set.jwts.first() {
+        return Err(StartError::NeedsMixer(format!(
+            "the jwt document {:?}",
+            &*jwt.name
+        )));
+    }
     match enforced {
         Some(policy) => Err(StartError::NeedsMixer(format!(
             "the policy {:?}",

@@ -11,16 +11,17 @@ use super::protobuf::Writer;
 use super::quota::CounterId;
 use crate::{Answer, At, Because, Verdict};
 
-/// A CheckRequest that takes what the decision charges.
+/// A CheckRequest that takes what the decision charges. `claims` says whether anybody reads `auth.claims` there.
 pub(crate) fn check_request(
     at: At,
     bag: &AttributeBag<'_>,
     client: &str,
     dedup_id: &str,
     rates: &[(CounterId, f64)],
+    claims: bool,
 ) -> Result<Bytes, WireError> {
     let mut writer = Writer::with_capacity(1_024);
-    for (id, value) in attributes(at, bag) {
+    for (id, value) in attributes(at, bag).filter(wanted(claims)) {
         let id = built_in(id)?;
         writer.message(1, |attribute| write(attribute, id, value));
     }
@@ -43,9 +44,10 @@ pub(crate) fn answered_request(
     bag: &AttributeBag<'_>,
     client: &str,
     answer: &Answer,
+    claims: bool,
 ) -> Result<Bytes, WireError> {
     let mut writer = Writer::with_capacity(1_024);
-    for (id, value) in attributes(at, bag) {
+    for (id, value) in attributes(at, bag).filter(wanted(claims)) {
         let id = built_in(id)?;
         writer.message(1, |attribute| write(attribute, id, value));
     }
@@ -78,6 +80,14 @@ pub(crate) fn watch_request(client: &str, inbound: &AttributeBag<'_>) -> Result<
     Ok(writer.finish())
 }
 
+/// A RefreshKeysRequest.
+pub(crate) fn refresh_keys_request(client: &str, issuer: &str) -> Bytes {
+    let mut writer = Writer::with_capacity(64);
+    writer.string(1, client);
+    writer.string(2, issuer);
+    writer.finish()
+}
+
 /// What is set, and which proxy speaks if the bag does not say it.
 pub(super) fn attributes<'a>(
     at: At,
@@ -90,6 +100,11 @@ pub(super) fn attributes<'a>(
     };
     bag.iter()
         .chain(silent.then_some((vocabulary::CONTEXT_REPORTER, Value::String(reporter))))
+}
+
+/// Leaves claims out where nobody reads them: they are what callers would least like to see in another's log.
+fn wanted(claims: bool) -> impl Fn(&(AttributeId, Value<'_>)) -> bool {
+    move |(id, _)| claims || *id != vocabulary::AUTH_CLAIMS
 }
 
 /// Numbers of attributes that documents declare hold within one loaded set; their names are not known here.
@@ -186,8 +201,15 @@ mod tests {
 
     fn sent(bag: &OwnedBag) -> v1::CheckRequest {
         let counter = CounterId::new("q", &["a".to_owned(), String::new()]);
-        let bytes =
-            check_request(At::Inbound, &bag.bag(), "proxy-1", "d-1", &[(counter, 2.5)]).unwrap();
+        let bytes = check_request(
+            At::Inbound,
+            &bag.bag(),
+            "proxy-1",
+            "d-1",
+            &[(counter, 2.5)],
+            true,
+        )
+        .unwrap();
         v1::CheckRequest::decode(bytes).unwrap()
     }
 
@@ -307,6 +329,29 @@ mod tests {
     }
 
     #[test]
+    fn claims_are_not_sent_where_nobody_reads_them() {
+        let claims = Dynamic::Map(vec![("sub".into(), Dynamic::String("x".into()))]);
+        let mut bag = AttributeBag::new();
+        bag.set(vocabulary::AUTH_CLAIMS, Value::Dynamic(&claims));
+        bag.set(vocabulary::AUTH_ISSUER, Value::String("accounts"));
+        for (read, ids) in [
+            (true, vec![vocabulary::AUTH_ISSUER, vocabulary::AUTH_CLAIMS]),
+            (false, vec![vocabulary::AUTH_ISSUER]),
+        ] {
+            let sent = check_request(At::Inbound, &bag, "", "", &[], read).unwrap();
+            let sent = v1::CheckRequest::decode(sent).unwrap();
+            let auth = |one: &v1::Attribute| {
+                [vocabulary::AUTH_ISSUER, vocabulary::AUTH_CLAIMS]
+                    .into_iter()
+                    .find(|id| u32::from(id.number()) == one.id)
+            };
+            let mut found: Vec<_> = sent.attributes.iter().filter_map(auth).collect();
+            found.sort_by_key(|id| id.number());
+            assert_eq!(found, ids);
+        }
+    }
+
+    #[test]
     fn an_attribute_without_a_number_is_an_error_that_names_it() {
         let mut vocabulary = Vocabulary::new();
         let id = vocabulary
@@ -319,7 +364,7 @@ mod tests {
             .unwrap();
         let mut bag = AttributeBag::new();
         bag.set(id, Value::Int(1));
-        let error = check_request(At::Inbound, &bag, "", "", &[]).unwrap_err();
+        let error = check_request(At::Inbound, &bag, "", "", &[], true).unwrap_err();
         assert_eq!(
             error.to_string(),
             "attributes[1024]: is not in the built-in vocabulary"

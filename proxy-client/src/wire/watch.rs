@@ -1,12 +1,12 @@
 //! A WatchResponse as a state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mixer_proto::v1;
 
 use super::WireError;
-use crate::Scope;
+use crate::{Keys, Scope};
 
 /// What one message of the Watch stream tells.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Told {
     pub(crate) outbound: HashMap<Arc<str>, Arc<Scope>>,
     pub(crate) outbound_default: Arc<Scope>,
     pub(crate) documents: Arc<[String]>,
+    pub(crate) keys: Arc<BTreeMap<String, Keys>>,
 }
 
 /// Reads a whole state. A scope that is not told is one about which everything must be asked.
@@ -43,7 +44,21 @@ pub(crate) fn watch_response(response: v1::WatchResponse) -> Result<Told, WireEr
         outbound,
         outbound_default: Arc::new(outbound_default.unwrap_or_else(untold)),
         documents: response.documents.into(),
+        keys: Arc::new(response.keys.into_iter().map(keys).collect()),
     })
+}
+
+fn keys(told: v1::IssuerKeys) -> (String, Keys) {
+    let keys = match told.keys {
+        Some(v1::issuer_keys::Keys::Jwks(jwks)) => Keys::Known {
+            jwks: jwks.into(),
+            digest: told.digest.into(),
+        },
+        Some(v1::issuer_keys::Keys::Pending(true)) => Keys::Pending,
+        // What is not understood verifies nothing.
+        Some(_) | None => Keys::Lost,
+    };
+    (told.issuer, keys)
 }
 
 fn scope(field: &'static str, told: v1::Scope) -> Result<Scope, WireError> {
@@ -64,6 +79,7 @@ fn scope(field: &'static str, told: v1::Scope) -> Result<Scope, WireError> {
         trace_sample: told.trace_sample,
         standard_metrics: told.standard_metrics,
         shadow: told.shadow,
+        reads_claims: told.reads_claims,
     })
 }
 
@@ -78,6 +94,7 @@ fn untold() -> Scope {
         trace_sample: 0.0,
         standard_metrics: true,
         shadow: false,
+        reads_claims: true,
     }
 }
 

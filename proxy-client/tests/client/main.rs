@@ -5,6 +5,7 @@
 mod check;
 mod failure;
 mod in_flight;
+mod keys;
 mod lease;
 mod report;
 mod server;

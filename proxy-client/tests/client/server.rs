@@ -250,6 +250,18 @@ impl Mixer for Scripted {
         self.0.reports.call(request).await
     }
 
+    async fn refresh_keys(
+        &self,
+        request: Request<v1::RefreshKeysRequest>,
+    ) -> Result<Response<v1::RefreshKeysResponse>, Status> {
+        let digest = match &*request.into_inner().issuer {
+            "known" => "d1".to_owned(),
+            "unknown" => String::new(),
+            _ => return Err(Status::unavailable("not now")),
+        };
+        Ok(Response::new(v1::RefreshKeysResponse { digest }))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
     async fn watch(

@@ -5,8 +5,8 @@ use std::pin::Pin;
 
 use mixer_proto::v1::mixer_server::{Mixer, MixerServer};
 use mixer_proto::v1::{
-    CheckRequest, CheckResponse, Decision, QuotaRequest, QuotaResponse, ReportRequest,
-    ReportResponse, WatchRequest, WatchResponse,
+    CheckRequest, CheckResponse, Decision, QuotaRequest, QuotaResponse, RefreshKeysRequest,
+    RefreshKeysResponse, ReportRequest, ReportResponse, WatchRequest, WatchResponse,
 };
 use prost::Message;
 use tokio_stream::Stream;
@@ -75,6 +75,13 @@ impl Mixer for Constant {
 
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         Err(Status::unimplemented("a floor takes no reports"))
+    }
+
+    async fn refresh_keys(
+        &self,
+        _: Request<RefreshKeysRequest>,
+    ) -> Result<Response<RefreshKeysResponse>, Status> {
+        Err(Status::unimplemented("a floor knows no keys"))
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

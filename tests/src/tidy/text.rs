@@ -13,6 +13,7 @@ const SERVERS: &[&str] = &[
     "openssl",
     "spiffe",
     "users",
+    "pyjwt",
 ];
 
 /// In any text. Each is split, so that this file may hold it.

@@ -135,6 +135,11 @@ codes! {
     // Workloads.
     ForeignId = "MX6501",
     ExecutablePath = "MX6502",
+    // Tokens.
+    KeysAddress = "MX6601",
+    KeysDropped = "MX6602",
+    KeysFile = "MX6603",
+    KeysInPlaintext = "MX6604",
     // Tests.
     GivenUnknown = "MX7001",
     GivenValue = "MX7002",
@@ -158,6 +163,7 @@ codes! {
     ForUnknown = "MX9301",
     RuleOfTcp = "MX9302",
     ProbesOfAll = "MX9303",
+    AnyIssuer = "MX9304",
     LabelUnbounded = "MX9401",
     CacheDefeated = "MX9402",
     RetryTwice = "MX9501",

@@ -385,3 +385,48 @@ fn labels_and_reads_without_bound_are_found() {
         is(&when(condition), &[]);
     }
 }
+
+/// Documents of two issuers for the same service, and a policy with these rules.
+fn two_issuers(rules: &str) -> String {
+    let jwt = |name: &str, selected: &str| {
+        format!(
+            "jwt: {name}\nfor: {selected}\nissuer: https://{name}.example\naudiences: [shop]\njwks: {{ url: \"https://{name}.example/jwks\" }}\n---\n"
+        )
+    };
+    let (staff, customers) = (
+        jwt("staff", "always"),
+        jwt("customers", "destination.namespace == \"shop\""),
+    );
+    format!("{staff}{customers}policy: p\nfor: destination.service == \"a.shop\"\n{rules}")
+}
+
+#[test]
+fn claims_of_any_of_several_issuers_are_pointed_out() {
+    let any = |at| [(Code::AnyIssuer, at)];
+    let admins =
+        "rules:\n  - allow: admins\n    when: '\"admins\" in auth.claims.groups'\notherwise: deny";
+    is(&two_issuers(admins), &any("admins"));
+    let by_subject = "quotas: [{ quota: each, key: [auth.claims.sub], limit: 1 per day }]";
+    is(&two_issuers(by_subject), &any("each"));
+    let required = "rules:\n  - require: admins\n    that: '\"admins\" in auth.claims.groups'\n";
+    is(&two_issuers(required), &any("admins"));
+    for asked in [
+        "rules:\n  - allow: admins\n    when: [auth.issuer == \"staff\", '\"admins\" in auth.claims.groups']\notherwise: deny",
+        "rules:\n  - require: staff\n    that: auth.issuer == \"staff\"\n  - allow: admins\n    when: '\"admins\" in auth.claims.groups'\notherwise: deny",
+        "rules:\n  - allow: one\n    when: auth.principal == \"https://staff.example/1\" && auth.claims.x == 1\notherwise: deny",
+        "rules:\n  - require: a token\n    that: has(auth.issuer)\n",
+        "quotas: [{ quota: each, key: [auth.principal], limit: 1 per day }]",
+    ] {
+        is(&two_issuers(asked), &[]);
+    }
+    let elsewhere = "\n---\nservice: b.shop";
+    let misspelt =
+        two_issuers(admins).replace("for: always", "for: destination.service == \"b.shpo\"");
+    let found = found(&(misspelt + elsewhere));
+    assert!(
+        found.contains(&(Code::ForUnknown, "staff".into())),
+        "{found:?}"
+    );
+    // Only one of them is for the policy's service.
+    is(&two_issuers(admins).replace("a.shop", "a.office"), &[]);
+}

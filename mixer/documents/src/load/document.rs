@@ -19,9 +19,10 @@ pub(super) enum DocumentKind {
     Telemetry,
     Attributes,
     Workload,
+    Jwt,
 }
 
-const KINDS: [DocumentKind; 8] = [
+const KINDS: [DocumentKind; 9] = [
     DocumentKind::Policy,
     DocumentKind::Adapter,
     DocumentKind::Mesh,
@@ -30,8 +31,8 @@ const KINDS: [DocumentKind; 8] = [
     DocumentKind::Telemetry,
     DocumentKind::Attributes,
     DocumentKind::Workload,
+    DocumentKind::Jwt,
 ];
-const LATER: [&str; 1] = ["jwt"];
 const API_VERSION: &str = "mixer.dev/v1";
 
 /// A document whose kind is known.
@@ -65,6 +66,7 @@ impl DocumentKind {
             Self::Telemetry => "telemetry",
             Self::Attributes => "attributes",
             Self::Workload => "workload",
+            Self::Jwt => "jwt",
         }
     }
 
@@ -133,17 +135,6 @@ pub(super) fn read<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Docume
         .any(|entry| entry.key == "apiVersion" || entry.key == "kind")
     {
         return kubernetes(tree, problems);
-    }
-    if let Some(entry) = entries
-        .iter()
-        .find(|entry| LATER.contains(&entry.key.as_str()))
-    {
-        problems.error(
-            Code::NotSupportedYet,
-            entry.span,
-            format!("`{}` documents are not supported yet", entry.key),
-        );
-        return None;
     }
     let mut found = KINDS.iter().filter_map(|kind| {
         entries
@@ -234,14 +225,6 @@ fn kubernetes<'n>(tree: &'n Node, problems: &mut Problems) -> Option<Document<'n
         );
     }
     let (word, span) = word("kind", problems)?;
-    if LATER.iter().any(|later| later.eq_ignore_ascii_case(word)) {
-        problems.error(
-            Code::NotSupportedYet,
-            span,
-            format!("`{word}` documents are not supported yet"),
-        );
-        return None;
-    }
     let Some(kind) = KINDS
         .into_iter()
         .find(|kind| kind.key().eq_ignore_ascii_case(word))

@@ -4,6 +4,7 @@ mod accepted;
 mod identity;
 mod refused;
 mod revisions;
+mod tokens;
 
 use crate::{Diagnostics, PolicySet, Sources, load};
 

@@ -39,12 +39,16 @@ pub(super) fn dump(live: &Live, watching: &[Watching]) -> Value {
             "mesh": parsed(set.mesh.canonical()),
             "routes": set.routes.iter().map(|route| parsed(route.canonical())).collect::<Vec<_>>(),
             "services": set.services.iter().map(|service| parsed(service.canonical())).collect::<Vec<_>>(),
+            "issuers": set.jwts.iter().map(|jwt| parsed(jwt.canonical())).collect::<Vec<_>>(),
             "policies": set.policies.iter().map(|held| policy(held, set)).collect::<Vec<_>>(),
             "telemetry": set.telemetry.iter().map(|held| telemetry(held, set)).collect::<Vec<_>>(),
             "attributes": set.vocabulary.iter().filter(|attribute| attribute.id.is_custom()).map(|attribute| json!({
                 "name": attribute.name, "type": attribute.kind.to_string(),
             })).collect::<Vec<_>>(),
         },
+        "issuer_keys": set.jwts.iter().zip(&snapshot.keys).map(|(jwt, checked)| {
+            (jwt.name.to_string(), Value::from(live.keys.word(checked)))
+        }).collect::<serde_json::Map<_, _>>(),
         "adapters": set.adapters.iter().zip(&snapshot.adapters).map(|(document, installed)| {
             let counts = installed.counts();
             json!({
@@ -73,6 +77,7 @@ fn scope(scope: &Scope) -> Value {
         "quotas": scope.quotas,
         "fail": fail(scope.fail),
         "reads_path": scope.reads_path,
+        "reads_claims": scope.reads_claims,
         "records": scope.records,
         "trace_sample": scope.trace_sample,
         "standard_metrics": scope.standard_metrics,

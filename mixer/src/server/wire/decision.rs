@@ -105,6 +105,7 @@ pub(crate) fn scope(destination: &str, scope: &mixer_documents::Scope) -> v1::Sc
         trace_sample: scope.trace_sample,
         standard_metrics: scope.standard_metrics,
         shadow: scope.shadow,
+        reads_claims: scope.reads_claims,
     }
 }
 

@@ -194,6 +194,7 @@ pub(super) async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value
             "quotas": scope.quotas,
             "fail": if scope.fail_open { "open" } else { "closed" },
             "reads_path": scope.reads_path,
+            "reads_claims": scope.reads_claims,
             "records": scope.records,
             "trace_sample": scope.trace_sample,
             "standard_metrics": scope.standard_metrics,
@@ -248,6 +249,7 @@ pub(super) async fn config_dump(State(shared): State<Arc<Shared>>) -> Json<Value
         "services": services,
         "routes": routes,
         "addresses": upstreams,
+        "issuer_keys": shared.tokens.load().shown(),
         "refused": shared.routing_problem.load().as_deref(),
     }))
 }

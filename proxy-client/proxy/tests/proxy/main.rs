@@ -18,6 +18,7 @@ mod hostile;
 mod in_flight;
 mod ingress;
 mod intercept;
+mod issuer;
 mod matrix;
 mod mixer;
 mod mtls;
@@ -31,6 +32,7 @@ mod report;
 mod routes;
 mod slow;
 mod stream;
+mod tokens;
 mod transport;
 
 use std::sync::Arc;

@@ -31,6 +31,10 @@ struct Inner {
     states: watch::Sender<WatchResponse>,
     reports: watch::Sender<Vec<v1::ReportRequest>>,
     asks: watch::Sender<Vec<v1::Ask>>,
+    /// Issuers whose keys were asked for again.
+    refreshed: Mutex<Vec<String>>,
+    /// What the keys are when they are.
+    next_keys: Mutex<Option<v1::IssuerKeys>>,
 }
 
 /// What a scope says unless a test says otherwise: rules apply.
@@ -115,6 +119,8 @@ impl TestMixer {
             states: watch::Sender::new(state),
             reports: watch::Sender::default(),
             asks: watch::Sender::default(),
+            refreshed: Mutex::default(),
+            next_keys: Mutex::default(),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -169,6 +175,16 @@ impl TestMixer {
             .await
             .unwrap()
             .clone()
+    }
+
+    /// The issuers whose keys were asked for again so far.
+    pub(crate) fn refreshed(&self) -> Vec<String> {
+        self.inner.refreshed.lock().unwrap().clone()
+    }
+
+    /// Tells these keys once they are asked for again.
+    pub(crate) fn rotate(&self, keys: v1::IssuerKeys) {
+        *self.inner.next_keys.lock().unwrap() = Some(keys);
     }
 
     /// Announces another state.
@@ -233,6 +249,27 @@ impl Mixer for Service {
         let sequence = report.sequence;
         self.0.reports.send_modify(|reports| reports.push(report));
         Ok(Response::new(v1::ReportResponse { sequence }))
+    }
+
+    async fn refresh_keys(
+        &self,
+        request: Request<v1::RefreshKeysRequest>,
+    ) -> Result<Response<v1::RefreshKeysResponse>, Status> {
+        let issuer = request.into_inner().issuer;
+        self.0.refreshed.lock().unwrap().push(issuer);
+        if let Some(keys) = self.0.next_keys.lock().unwrap().take() {
+            self.0.states.send_modify(|state| {
+                state.version += 1;
+                state.keys = vec![keys];
+            });
+        }
+        let known = self.0.states.borrow().keys.clone();
+        Ok(Response::new(v1::RefreshKeysResponse {
+            digest: known
+                .first()
+                .map(|keys| keys.digest.clone())
+                .unwrap_or_default(),
+        }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;

@@ -135,6 +135,7 @@ async fn the_way_out_asks_only_where_something_applies_there() {
         }],
         outbound_default: Some(nothing()),
         documents: vec![document("reviews", &reviews), document("ratings", &ratings)],
+        ..WatchResponse::default()
     };
     let mixer = TestMixer::with_state(state, |asked| match &*asked["request.path"] {
         "/open" => allow(),
@@ -202,13 +203,24 @@ async fn documents_alone_route_without_a_mixer_and_policies_are_refused() {
         "policy.yaml",
         "policy: closed\nfor: always\nrules:\n  - deny: everybody\n",
     );
-    let started = mixer_proxy::Proxy::start(
-        config,
-        mixer_runtime::Clock::system(),
-        std::sync::Arc::new(mixer_runtime::Random::from_seed(1)),
-    );
-    let error = started.expect_err("a policy nobody enforces").to_string();
+    let start = || {
+        mixer_proxy::Proxy::start(
+            config.clone(),
+            mixer_runtime::Clock::system(),
+            std::sync::Arc::new(mixer_runtime::Random::from_seed(1)),
+        )
+    };
+    let error = start().expect_err("a policy nobody enforces").to_string();
     assert!(error.contains("needs --mixer"), "{error}");
+    write(
+        "policy.yaml",
+        "jwt: a\nfor: always\nissuer: i\naudiences: [a]\njwks: { file: keys.json }\n",
+    );
+    let error = start().expect_err("keys that nobody fetches").to_string();
+    assert!(
+        error.contains("the jwt document \"a\" needs --mixer"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
