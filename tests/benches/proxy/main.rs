@@ -199,7 +199,8 @@ async fn mutual_tls(rounds: u32, seconds: u32) {
         let answer = client.send(get(HOST, PATH)).await.expect(contender.name);
         assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 128));
     }
-    let headers = [HEADERS, &[("host", HOST)]].concat();
+    // Spelt as wrk spells its own, which it then leaves out.
+    let headers = [HEADERS, &[("Host", HOST)]].concat();
     let load = |addr, seconds| wrk(addr, PATH, &headers, seconds);
     let table = measured(&contenders, rounds, seconds, load);
     println!("{}", table.compared_with(0));
