@@ -11,6 +11,8 @@ use tonic::Status;
 
 const REPORT: &str = "/mixer.v1.Mixer/Report";
 const WATCH: &str = "/mixer.v1.Mixer/Watch";
+/// For news of what Watch told.
+const REFRESH_KEYS: &str = "/mixer.v1.Mixer/RefreshKeys";
 
 /// A caller whose certificate was verified, as requests carry it.
 pub(super) type Caller = Arc<Peer>;
@@ -24,7 +26,7 @@ pub(super) fn may_call(caller: &SpiffeId, path: &str, set: &PolicySet) -> Result
     } = &set.mesh.clients;
     let (what, listed) = match path {
         REPORT => ("report", report),
-        WATCH => ("watch", watch),
+        WATCH | REFRESH_KEYS => ("watch", watch),
         _ => ("check", check),
     };
     let may = match listed {
@@ -99,12 +101,20 @@ mod tests {
             CHECK,
             REPORT,
             WATCH,
+            REFRESH_KEYS,
             "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
         ] {
             assert!(may_call(&id("cluster.local/a"), path, &set).is_ok());
             let refused = may_call(&id("partner/a"), path, &set).unwrap_err();
             assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         }
+    }
+
+    #[test]
+    fn who_may_watch_may_ask_for_news_of_keys() {
+        let set = set("mesh: { clients: { watch: [spiffe://cluster.local/a] } }");
+        let may = |name| may_call(&id(name), REFRESH_KEYS, &set).is_ok();
+        assert_eq!(["cluster.local/a", "cluster.local/b"].map(may), [true, false]);
     }
 
     #[test]
