@@ -8,4 +8,5 @@ mod envoy;
 mod issued;
 mod mesh;
 mod openssl;
+mod outage;
 mod peers;
