@@ -16,7 +16,7 @@ pub(crate) struct Contender {
     pub(crate) addr: SocketAddr,
     /// What it is made of; their CPU time is added.
     pub(crate) processes: Vec<u32>,
-    _held: Held,
+    pub(crate) _held: Held,
 }
 
 impl Contender {
@@ -28,11 +28,13 @@ impl Contender {
 
 /// Ends with the contender.
 #[allow(dead_code)]
-enum Held {
+pub(crate) enum Held {
     Process(Process),
     Envoy(Envoy),
     Nginx(Nginx),
     Proxy(Proxy),
+    Proxies(Vec<Proxy>),
+    Envoys(Envoy, Envoy),
 }
 
 /// A Mixer whose policies for `products.shop` are ten rules, the last of which allows what is asked for; the same that Envoy

@@ -2,13 +2,14 @@
 //! operator or less.
 //!
 //! `cargo bench -p mixer-tests --bench proxy [-- SUITE.. --rounds 5 --seconds 3]`, after `tests/servers/install`; the suites are
-//! http1, http2, grpc, paced and memory, all by default. The proxy has core 0; load, application, Mixer and authorization service
+//! http1, http2, grpc, paced, mtls and memory, all by default. The proxy has core 0; load, application, Mixer and authorization service
 //! share core 1. Rounds are interleaved. Before anything is measured, each contender has to pass and, if it decides, to refuse.
 
 mod authorizer;
 mod backend;
 mod backend_http2;
 mod bare;
+mod chain;
 mod contenders;
 mod epoll;
 
@@ -22,6 +23,7 @@ use mixer_tests::servers::Duties;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use chain::{Certificates, HOST, Mesh};
 use contenders::{Contender, Ruled, beside, envoy, nginx, own};
 
 #[global_allocator]
@@ -35,7 +37,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
     ("x-tester", "no"),
 ];
-const SUITES: [&str; 5] = ["http1", "http2", "grpc", "paced", "memory"];
+const SUITES: [&str; 6] = ["http1", "http2", "grpc", "paced", "mtls", "memory"];
 
 /// Names of contenders that are in several suites.
 const RULED_ENVOY: &str = "Envoy, 10 access rules and access log";
@@ -49,6 +51,7 @@ fn main() {
         Some("serve-bare") => return bare::serve(arguments),
         Some("serve-epoll") => return epoll::serve(arguments),
         Some("serve-authorizer") => return authorizer::serve(arguments),
+        Some("shake-hands") => return chain::shake(arguments),
         _ => {}
     }
     let (rounds, seconds) = (argument("--rounds", 5), argument("--seconds", 3));
@@ -65,6 +68,7 @@ fn main() {
                 "http2" => http2(rounds, seconds).await,
                 "grpc" => grpc(rounds, seconds).await,
                 "paced" => at_a_pace(rounds, seconds).await,
+                "mtls" => mutual_tls(rounds, seconds).await,
                 _ => connections().await,
             }
         });
@@ -169,6 +173,47 @@ async fn grpc(rounds: u32, seconds: u32) {
     let table = measured(&contenders, rounds, seconds, load);
     println!("{}", table.compared_with(0));
     reported(&ruled.mixer).await;
+}
+
+/// Two proxies in chain; applications speak HTTP/1.1. What the proxies speak between them is HTTP/2 where it is said.
+async fn mutual_tls(rounds: u32, seconds: u32) {
+    let (_app, app) = beside("serve-backend").await;
+    let certificates = Certificates::new();
+    let mesh = Mesh::start().await;
+    let (ours, inbound) = mesh
+        .proxies(
+            "two mixer-proxies, 10 rules, HTTP/2 between",
+            app,
+            &certificates,
+        )
+        .await;
+    let (http1, envoys_inbound) = certificates
+        .envoys("two Envoys, HTTP/1.1 between", app, false)
+        .await;
+    let (http2, _) = certificates
+        .envoys("two Envoys, HTTP/2 between", app, true)
+        .await;
+    let contenders = [http1, http2, ours];
+    for contender in &contenders {
+        let mut client = Client::http1(contender.addr).await.expect("it accepts");
+        let answer = client.send(get(HOST, PATH)).await.expect(contender.name);
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 128));
+    }
+    let headers = [HEADERS, &[("host", HOST)]].concat();
+    let load = |addr, seconds| wrk(addr, PATH, &headers, seconds);
+    let table = measured(&contenders, rounds, seconds, load);
+    println!("{}", table.compared_with(0));
+    // Each application's proxy alone, by callers that come back with every request.
+    let servers = [(0, envoys_inbound), (2, inbound)];
+    let mut table = Table::new(&["handshakes with Envoy", "handshakes with mixer-proxy"]);
+    for _ in 0..rounds {
+        for (index, (contender, addr)) in servers.iter().enumerate() {
+            let process = &contenders[*contender].processes[..1];
+            let shaken = || certificates.shaken(*addr, seconds);
+            table.add(index, round(process, shaken));
+        }
+    }
+    println!("{}", table.compared_with(0));
 }
 
 /// What is offered is the same to all: 4,000 requests a second, and half of what Envoy can do.

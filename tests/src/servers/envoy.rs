@@ -103,14 +103,14 @@ impl Envoy {
 
     /// Starts it with listeners and clusters as given: YAML, the value of `static_resources`, indented below it. `addr` is that of
     /// the listener a test asks at.
-    pub async fn configured(addr: SocketAddr, resources: &str) -> Self {
+    pub async fn configured(addr: SocketAddr, resources: &str, core: Option<usize>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let admin = ports::free();
         let config = format!(
             "admin: {{address: {}}}\nstatic_resources:\n{resources}",
             address(admin)
         );
-        Self::launch(addr, admin, &config, None, folder).await
+        Self::launch(addr, admin, &config, core, folder).await
     }
 
     async fn launch(
@@ -158,8 +158,8 @@ impl Envoy {
     }
 }
 
-/// A cluster's endpoints speak HTTP/2.
-const HTTP2: &str = r#"    typed_extension_protocol_options:
+/// Fields of a cluster whose endpoints speak HTTP/2.
+pub const HTTP2: &str = r#"    typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}
@@ -222,7 +222,8 @@ static_resources:
     )
 }
 
-fn address(addr: SocketAddr) -> String {
+/// An address as its configuration writes it.
+pub fn address(addr: SocketAddr) -> String {
     format!(
         "{{socket_address: {{address: {}, port_value: {}}}}}",
         addr.ip(),

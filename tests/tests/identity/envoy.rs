@@ -143,7 +143,7 @@ async fn what_envoy_shows_us_is_judged_by_the_rules_in_both_directions() {
         faces.push(face);
     }
     let resources = format!("  listeners:\n{listeners}  clusters:\n{clusters}");
-    let _envoy = Envoy::configured(entry, &resources).await;
+    let _envoy = Envoy::configured(entry, &resources, None).await;
 
     let envoys = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/envoy").unwrap();
     for (case, face) in cases.iter().zip(faces) {
@@ -194,7 +194,7 @@ async fn terminating_good(root: &Authority, authority: &Path, folder: &Path) -> 
     let own = root.issue(ENVOYS, |_| {}).write(folder, "own");
     let addr = ports::free();
     let listener = terminating("good", addr, &tls(&own, authority));
-    Envoy::configured(addr, &format!("  listeners:\n{listener}")).await
+    Envoy::configured(addr, &format!("  listeners:\n{listener}"), None).await
 }
 
 /// Shows `issued` to `addr`, whatever is wrong with it.
@@ -293,7 +293,7 @@ async fn a_proxy_of_ours_and_an_envoy_call_each_other() {
     );
     let clusters = originating("http1", inbound, &offering("http/1.1")) + &http2;
     let resources = format!("  listeners:\n{listeners}  clusters:\n{clusters}");
-    let _envoy = Envoy::configured(entry, &resources).await;
+    let _envoy = Envoy::configured(entry, &resources, None).await;
 
     // Envoy calls, over either version of HTTP.
     for path in ["/http1", "/http2"] {
