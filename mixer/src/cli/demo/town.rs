@@ -34,6 +34,8 @@ pub(super) struct Town {
     proxies: Vec<mixer_proxy::Running>,
     intruders: Intruders,
     services: Tasks,
+    /// What collects spans, and renews Mixer's certificate.
+    background: Tasks,
     collector: Collector,
     collects: bool,
     /// The documents that say where the services are.
@@ -80,14 +82,14 @@ impl Town {
         zipkin: Option<&str>,
         clock: Clock,
     ) -> Result<Self, Failed> {
-        let (random, services, collector) = (
-            Arc::new(Random::from_system()),
-            Tasks::new(),
-            Collector::default(),
-        );
+        let (random, collector) = (Arc::new(Random::from_system()), Collector::default());
+        let (services, background) = (Tasks::new(), Tasks::new());
         let zipkin_url = match zipkin {
             Some(url) => url.to_owned(),
-            None => collector.start(&services).await.map_err(Failed::internal)?,
+            None => collector
+                .start(&background)
+                .await
+                .map_err(Failed::internal)?,
         };
         let addresses = TempDir::with_prefix("mixer-demo-").map_err(Failed::internal)?;
         std::fs::write(addresses.path().join("tracing.yaml"), tracing(&zipkin_url))
@@ -98,7 +100,7 @@ impl Town {
         let mixer_id = workload(&domain, "mixer", "mixer")?;
         let joined = authority
             .join(&mixer_id)?
-            .follow(&services, &clock, random.clone());
+            .follow(&background, &clock, random.clone());
         let identity = joined.await.map_err(Failed::internal)?;
 
         let paths = vec![policies.to_owned(), addresses.path().to_owned()];
@@ -159,6 +161,7 @@ impl Town {
             proxies,
             intruders,
             services,
+            background,
             collector,
             collects,
             _addresses: addresses,
@@ -192,9 +195,11 @@ impl Town {
         self.mixer.complaint().map(|why| with_advice(&why))
     }
 
-    /// Ends everything in the order that loses nothing: proxies report what they hold, then Mixer sends what it holds.
+    /// Ends everything in the order that loses nothing, once clients have stopped: services let go of connections that proxies
+    /// would wait for, proxies report what they hold, then Mixer sends what it holds.
     pub(super) async fn end(self) -> End {
         let stats: Vec<_> = self.stats().collect();
+        let _ = self.services.shutdown(&self.clock, PATIENCE).await;
         for proxy in self.proxies {
             proxy.shutdown().await;
         }
@@ -206,7 +211,7 @@ impl Town {
         } else {
             (spans_sent, Vec::new())
         };
-        let _ = self.services.shutdown(&self.clock, PATIENCE).await;
+        let _ = self.background.shutdown(&self.clock, PATIENCE).await;
         self.authority.shutdown(PATIENCE).await;
         End {
             check_rpcs: stats
