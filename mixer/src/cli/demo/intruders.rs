@@ -10,7 +10,10 @@ use http::StatusCode;
 use mixer_identity::SpiffeId;
 use mixer_runtime::{Clock, Tasks};
 
-use super::load::Call;
+use super::load::{Call, connect};
+
+/// The header with which proxies of other meshes say who called.
+const CLAIM: &str = "x-forwarded-client-cert";
 
 /// The two, and what became of their tries.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub(super) struct Intruders {
     products: SocketAddr,
     /// The proxy beside the reviews, which calls the products as the reviews.
     reviews: SocketAddr,
-    /// The header with which it says that it is the frontend.
+    /// What the impostor says there: that it is the frontend.
     claim: Arc<str>,
     tally: Arc<Tally>,
 }
@@ -42,9 +45,6 @@ pub(super) struct Tries {
     pub(super) passed: u64,
 }
 
-/// The header that proxies of other meshes use to say who called.
-const CLAIM: &str = "x-forwarded-client-cert";
-
 impl Intruders {
     /// Not yet on their way. The impostor claims to be `frontend`.
     pub(super) fn new(products: SocketAddr, reviews: SocketAddr, frontend: &SpiffeId) -> Self {
@@ -61,7 +61,8 @@ impl Intruders {
         let (stop, intruders, clock) = (tasks.stop(), self.clone(), clock.clone());
         tasks.spawn("demo intruders", async move {
             while !stop.is_cancelled() {
-                intruders.try_both().await;
+                intruders.stranger().await;
+                intruders.impostor().await;
                 let _ = stop.run_until_cancelled(clock.sleep(rest)).await;
             }
         });
@@ -69,8 +70,8 @@ impl Intruders {
 
     /// How the stranger fares: closed unread, or an answer.
     pub(super) async fn stranger(&self) -> Option<(StatusCode, String)> {
-        let stream = super::load::connect(Ipv4Addr::LOCALHOST.into(), self.products).await;
-        let answer = self.call(&[]).over(stream.ok()?).await;
+        let stream = connect(Ipv4Addr::LOCALHOST.into(), self.products).await;
+        let answer = call(&[]).over(stream.ok()?).await;
         let counter = match &answer {
             Ok(_) => &self.tally.passed,
             Err(_) => &self.tally.refused,
@@ -82,8 +83,8 @@ impl Intruders {
     /// How the impostor fares; `None` where nobody answers.
     pub(super) async fn impostor(&self) -> Option<(StatusCode, String)> {
         let claim = [(CLAIM, &*self.claim)];
-        let stream = super::load::connect(Ipv4Addr::LOCALHOST.into(), self.reviews).await;
-        let answer = self.call(&claim).over(stream.ok()?).await.ok()?;
+        let stream = connect(Ipv4Addr::LOCALHOST.into(), self.reviews).await;
+        let answer = call(&claim).over(stream.ok()?).await.ok()?;
         let counter = match answer.0.as_u16() {
             200..=399 => &self.tally.passed,
             400..=499 => &self.tally.denied,
@@ -109,6 +110,7 @@ impl Intruders {
         ]
     }
 
+    /// What became of them so far.
     pub(super) fn tries(&self) -> Tries {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Tries {
@@ -117,17 +119,12 @@ impl Intruders {
             passed: read(&self.tally.passed),
         }
     }
+}
 
-    async fn try_both(&self) {
-        self.stranger().await;
-        self.impostor().await;
-    }
-
-    fn call<'a>(&self, headers: &'a [(&'a str, &'a str)]) -> Call<'a> {
-        Call {
-            host: "products.shop",
-            path: "/products/1",
-            headers,
-        }
+fn call<'a>(headers: &'a [(&'a str, &'a str)]) -> Call<'a> {
+    Call {
+        host: "products.shop",
+        path: "/products/1",
+        headers,
     }
 }
