@@ -5,6 +5,7 @@
 //! findings; with `--exit-code`, 10 is a denial. What was asked for goes to standard output, everything else to standard error.
 
 mod answer;
+mod asking;
 mod attributes;
 mod bench;
 mod ca;
@@ -31,6 +32,7 @@ mod request;
 mod schema;
 mod serve;
 mod test;
+mod tls;
 mod validate;
 
 use std::process::ExitCode;
@@ -76,6 +78,7 @@ enum Verb {
     Serve(serve::Args),
     Ca(ca::Args),
     Identity(identity::Args),
+    Tls(tls::Args),
     Demo(demo::Args),
 }
 
@@ -112,6 +115,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(args),
         Verb::Ca(args) => ca::run(args),
         Verb::Identity(args) => identity::run(args),
+        Verb::Tls(args) => tls::run(args),
         Verb::Demo(args) => demo::run(args),
     }
 }

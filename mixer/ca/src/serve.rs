@@ -98,7 +98,10 @@ pub struct Running {
     listen: Option<SocketAddr>,
     bundle: Option<SocketAddr>,
     drain: Drain,
-    tasks: Tasks,
+    /// Streams that have no end of their own, and what goes on in the background.
+    streams: Tasks,
+    /// Listeners and connections.
+    serving: Tasks,
 }
 
 impl Server {
@@ -133,6 +136,7 @@ impl Server {
             drain: Drain::new(),
             tasks: Tasks::new(),
         };
+        let streams = Tasks::new();
         let (entries, known) = watch::channel(Arc::new(config.entries));
         let (others, federated) = watch::channel(Arc::new(config.others));
         if let Some(listener) = socket {
@@ -142,7 +146,7 @@ impl Server {
                 others: federated,
                 throttle: Arc::new(Throttle::new(config.rates, clock.clone())),
                 random,
-                tasks: around.tasks.clone(),
+                tasks: streams.clone(),
             };
             let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MESSAGE);
             listener::local(listener, api, &around);
@@ -152,7 +156,7 @@ impl Server {
                 authority: authority.clone(),
                 tokens: Tokens::of(authority.directory()),
                 throttle: Arc::new(Throttle::new(config.rates, clock.clone())),
-                tasks: around.tasks.clone(),
+                tasks: streams.clone(),
             };
             let tls = mixer_identity::server_config_for_strangers(&source, &[b"h2", b"http/1.1"]);
             let (tls, service) = (Some(Arc::new(tls)), Network::whole(signing));
@@ -164,10 +168,8 @@ impl Server {
             listener::remote("bundle", listener, None, service, &around);
             address
         });
-        let follow = look(authority.clone());
-        around.tasks.spawn_until_stop("look", follow);
-        let renew = renew(authority.clone(), publisher);
-        around.tasks.spawn_until_stop("own-identity", renew);
+        streams.spawn_until_stop("look", look(authority.clone()));
+        streams.spawn_until_stop("own-identity", renew(authority.clone(), publisher));
         Ok(Running {
             authority,
             entries,
@@ -177,7 +179,8 @@ impl Server {
             listen,
             bundle,
             drain: around.drain,
-            tasks: around.tasks,
+            streams,
+            serving: around.tasks,
         })
     }
 }
@@ -215,20 +218,21 @@ impl Running {
         Ok(())
     }
 
-    /// Takes no new calls, ends the streams, and lets calls be answered, at most for `deadline`.
+    /// Ends the streams, takes no new calls, and lets those be answered that are being answered: a token may be used up already.
+    /// Each step has `deadline`.
     pub async fn shutdown(self, deadline: Duration) {
         let clock = self.authority.clock().clone();
-        // Streams end with their tasks, and with them the connections that wait for nothing else.
-        self.tasks.stop().cancel();
+        let _ = self.streams.shutdown(&clock, deadline).await;
         self.drain.finish(&clock, deadline).await;
-        let _ = self.tasks.shutdown(&clock, deadline).await;
+        let _ = self.serving.shutdown(&clock, deadline).await;
     }
 }
 
 /// The tasks hold what they serve: somebody must let go. And nobody listens on the socket any more.
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tasks.stop().cancel();
+        self.streams.stop().cancel();
+        self.serving.stop().cancel();
         if let Some(socket) = &self.socket {
             let _ = std::fs::remove_file(socket);
         }

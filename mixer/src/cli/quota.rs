@@ -1,6 +1,5 @@
 //! `mixer quota ls|get|reset|grant`: what the counters of a running Mixer say, and putting them right.
 
-mod asking;
 mod shown;
 
 use std::path::PathBuf;
@@ -8,8 +7,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use self::asking::{Failed, Mixer};
 use super::USAGE;
+use super::asking::{Failed, Listener};
 use super::output::{Output, say, say_json};
 
 /// How an absent value of a key is written.
@@ -111,7 +110,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn shown(args: &Args, output: Output) -> Result<(), Failed> {
-    let mixer = Mixer::at(&args.admin, args.token_file.as_deref())?;
+    let mixer = Listener::of_mixer(&args.admin, args.token_file.as_deref())?;
     let (answer, text) = match &args.verb {
         Verb::Ls { quota: None, .. } => {
             let answer = mixer.get("quotas", &[])?;
@@ -169,7 +168,7 @@ fn shown(args: &Args, output: Output) -> Result<(), Failed> {
 
 /// All pages, until there are enough counters.
 fn list(
-    mixer: &Mixer,
+    mixer: &Listener,
     quota: &str,
     prefix: &str,
     limit: u32,
@@ -214,7 +213,7 @@ fn list(
 }
 
 /// Of one key, or of all counters, page by page.
-fn reset(mixer: &Mixer, quota: &str, key: &[String]) -> Result<Value, Failed> {
+fn reset(mixer: &Listener, quota: &str, key: &[String]) -> Result<Value, Failed> {
     let key = (!key.is_empty()).then(|| values(key));
     let (mut reset, mut unnamed, mut from) = (0, 0, String::new());
     loop {

@@ -67,6 +67,7 @@ impl v1::mixer_server::Mixer for Service {
         request: Request<v1::QuotaRequest>,
     ) -> Result<Response<v1::QuotaResponse>, Status> {
         let _place = self.admit(Method::Quota)?;
+        self.is_that_proxy(&request, &request.get_ref().client)?;
         let left = left(request.metadata());
         let work = pin!(self.spend(request.get_ref(), left));
         let answer = self.contained(Method::Quota, work).await?;
@@ -77,6 +78,7 @@ impl v1::mixer_server::Mixer for Service {
         &self,
         request: Request<v1::ReportRequest>,
     ) -> Result<Response<v1::ReportResponse>, Status> {
+        self.is_that_proxy(&request, &request.get_ref().client)?;
         let request = request.into_inner();
         let sequence = request.sequence;
         let traced = request.records.iter().any(|record| record.trace.is_some());
@@ -221,6 +223,20 @@ impl Service {
             self.metrics.unknown_quotas.add(1);
         }
         wire::grant(taken)
+    }
+
+    /// Whether a caller is the proxy that it calls itself: what that has reported, and the quota it holds, is nobody else's.
+    fn is_that_proxy<T>(&self, request: &Request<T>, client: &str) -> Result<(), Status> {
+        let Some(caller) = request.extensions().get::<Caller>() else {
+            return Ok(());
+        };
+        match self.subscribers.service_of(client) {
+            Some(service) => {
+                let current = self.live.current();
+                clients::may_speak_for(Some(caller), &service, &current.snapshot().set)
+            }
+            None => Ok(()),
+        }
     }
 
     /// A place among those that are answered at once.

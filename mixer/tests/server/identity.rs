@@ -110,9 +110,9 @@ async fn watch(client: &mut MixerClient<Channel>) -> Result<(), Status> {
     states.message().await.map(drop)
 }
 
-async fn report(client: &mut MixerClient<Channel>) -> Result<(), Status> {
+async fn report(client: &mut MixerClient<Channel>, name: &str) -> Result<(), Status> {
     let request = v1::ReportRequest {
-        client: "p".to_owned(),
+        client: name.to_owned(),
         sequence: 1,
         ..v1::ReportRequest::default()
     };
@@ -133,7 +133,7 @@ async fn a_proxy_that_proves_who_it_is_asks_for_its_own_service_and_no_other() {
     let decision = check(&mut products).await.unwrap();
     assert_eq!(decision.verdict(), v1::Verdict::Allow);
     assert_eq!(code(watch(&mut products).await), Code::Ok);
-    assert_eq!(code(report(&mut products).await), Code::Ok);
+    assert_eq!(code(report(&mut products, "p").await), Code::Ok);
 
     let cart = issuer.source(CART, &[&issuer]);
     let mut cart = dial(mixer.grpc(), &cart).await.unwrap();
@@ -146,7 +146,18 @@ async fn a_proxy_that_proves_who_it_is_asks_for_its_own_service_and_no_other() {
         "{refused}"
     );
     assert_eq!(code(watch(&mut cart).await), Code::PermissionDenied);
-    assert_eq!(code(report(&mut cart).await), Code::Ok);
+    // Nor under the name of a proxy of that service: what it reported and holds is its own.
+    assert_eq!(code(report(&mut cart, "p").await), Code::PermissionDenied);
+    let give_back = v1::QuotaRequest {
+        client: "p".to_owned(),
+        ..v1::QuotaRequest::default()
+    };
+    assert_eq!(
+        code(cart.quota(give_back.clone()).await),
+        Code::PermissionDenied
+    );
+    assert_eq!(code(products.quota(give_back).await), Code::Ok);
+    assert_eq!(code(report(&mut cart, "c").await), Code::Ok);
 }
 
 #[tokio::test]
@@ -196,7 +207,7 @@ async fn the_lists_of_the_mesh_say_who_may_do_what() {
     let mut products = dial(mixer.grpc(), &products).await.unwrap();
     let codes = [
         code(check(&mut products).await),
-        code(report(&mut products).await),
+        code(report(&mut products, "p").await),
         code(watch(&mut products).await),
     ];
     let denied = Code::PermissionDenied;
@@ -211,7 +222,7 @@ async fn the_lists_of_the_mesh_say_who_may_do_what() {
     // A changed list is in force on connections that stand.
     std::fs::write(place.path().join("mesh.yaml"), "mesh: {}").unwrap();
     let changed = async {
-        while code(report(&mut products).await) != Code::Ok {
+        while code(report(&mut products, "p").await) != Code::Ok {
             Clock::system()
                 .sleep(std::time::Duration::from_millis(10))
                 .await;

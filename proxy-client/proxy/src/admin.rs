@@ -39,7 +39,7 @@ impl FromRef<Admin> for Arc<Shared> {
 }
 
 /// Method, path, meaning.
-const PAGES: [(&str, &str, &str); 10] = [
+const PAGES: [(&str, &str, &str); 11] = [
     ("GET", "/healthz/live", "200 as long as the process lives"),
     (
         "GET",
@@ -61,6 +61,11 @@ const PAGES: [(&str, &str, &str); 10] = [
         "GET",
         "/certs",
         "who this proxy is and whom it trusts: what certificates say, never a key",
+    ),
+    (
+        "GET",
+        "/tls",
+        "who called in plaintext since the proxy began: whom `tls: strict` would refuse",
     ),
     (
         "GET",
@@ -86,6 +91,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         .route("/clusters", get(shown::clusters))
         .route("/routes", get(shown::routes))
         .route("/certs", get(shown::certs))
+        .route("/tls", get(shown::tls))
         .route("/config_dump", get(shown::config_dump))
         .route("/logging", get(change::level).post(change::set_level))
         .route("/drain", post(change::drain))

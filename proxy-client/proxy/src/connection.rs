@@ -207,6 +207,16 @@ impl Connection {
         }
     }
 
+    /// Remembers a caller that `tls: strict` would refuse.
+    fn note_if_plain(&self) {
+        let inbound = self.at == At::Inbound;
+        if inbound && self.tls() == Tls::Permissive && self.secured().is_none() {
+            let shared = &self.worker.shared;
+            let from = self.peer.ip().to_canonical();
+            shared.plain_callers.came(from, shared.clock.wall());
+        }
+    }
+
     pub(crate) fn request_begins(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
     }
@@ -311,7 +321,10 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     let io = Prefixed::new(Stream::Plain(stream));
     // Seldom, hence not part of every connection's future.
     let (io, spoken) = match Box::pin(begin(&connection, io, said)).await {
-        Begun::Speaks(io, spoken) => (io, spoken),
+        Begun::Speaks(io, spoken) => {
+            connection.note_if_plain();
+            (io, spoken)
+        }
         Begun::Refused(flag) => return opaque::refuse(&connection, flag),
         Begun::Nothing => return,
     };

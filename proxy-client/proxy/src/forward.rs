@@ -2,16 +2,20 @@
 //!
 //! A connection that fails has carried nothing: the next address is tried. A kept connection may have been closed by the server
 //! at the very moment it was taken: then a request of which nothing was written, or one that is idempotent and has no body (RFC
-//! 9110 section 9.2.2), is sent once more on a fresh connection. Nothing else is sent twice.
+//! 9110 section 9.2.2), is sent once more on a fresh connection. Over HTTP/2 a server that ends says which requests it did not look
+//! at (RFC 9113 section 6.8): these are sent again whatever they ask, as far as their bodies are still there. Nothing else is sent
+//! twice.
 
 use std::cell::Cell;
+mod spare;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use mixer_runtime::Instant;
 
 use crate::body::{RequestBody, grpc_status};
@@ -23,6 +27,8 @@ use crate::target::asked_host;
 use crate::tls::Dialer;
 use crate::upstream::{Attempt, Kind, Outcome, Permit, Upstream, Wanted};
 use crate::worker::Worker;
+
+use spare::{Spare, is_unseen};
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
@@ -50,6 +56,9 @@ pub(crate) struct Sending<'a> {
     /// When its time is over.
     pub(crate) until: Option<Instant>,
 }
+
+/// How often a request is sent again that no server looked at.
+const UNSEEN: u32 = 3;
 
 /// One try: an address, and what is kept of it where a service is meant.
 struct Try {
@@ -182,7 +191,7 @@ pub(crate) async fn forward(
     let dialer = target.dialer(&request)?;
     let permit = target.permit(Kind::Requests)?;
     let mut connects = 0;
-    let mut again = false;
+    let (mut again, mut fresh) = (0, false);
     loop {
         let wanted = Wanted { hash, tried };
         let Some(tried_now) = target.pick(worker, wanted) else {
@@ -191,7 +200,7 @@ pub(crate) async fn forward(
         sent_to.set(Some(tried_now.address));
         let leased = tokio::select! {
             biased;
-            leased = lease(worker, target, Way { address: tried_now.address, dialer }, want, again) => Some(leased),
+            leased = lease(worker, target, Way { address: tried_now.address, dialer }, want, fresh) => Some(leased),
             () = elapse(worker, until) => None,
         };
         let mut lease = match leased {
@@ -216,11 +225,8 @@ pub(crate) async fn forward(
             }
         };
         lease.fit(&mut request)?;
-        let replay = if lease.reused() && !again {
-            replay(&request)
-        } else {
-            None
-        };
+        let most = worker.shared.config.limits.retry_bytes;
+        let mut spare = Spare::of(&mut request, target, &lease, again == 0, most);
         let sent = tokio::select! {
             biased;
             sent = lease.send(request) => sent,
@@ -233,6 +239,9 @@ pub(crate) async fn forward(
         match sent {
             Ok(response) => {
                 tried_now.ended(target, outcome(&response), worker);
+                if let Some(spare) = &mut spare {
+                    spare.forget();
+                }
                 let held = Held {
                     attempt: tried_now.attempt,
                     _permit: permit,
@@ -240,14 +249,19 @@ pub(crate) async fn forward(
                 let carrying = Carrying { lease, _held: held };
                 return Ok((response, carrying));
             }
-            Err(SendError {
-                unsent: Some(unsent),
-                ..
-            }) if !again => request = unsent,
-            Err(SendError { error, .. }) => match replay {
+            Err(SendError { error, unsent }) => {
+                let unseen = unsent.is_some() || is_unseen(&error);
+                if unseen {
+                    lease.retire();
+                }
                 // The server may have closed a connection that was kept: that says nothing about it.
-                Some(replay) if is_lost(&error) => request = replay,
-                _ => {
+                let once_more = match (unsent, spare) {
+                    (unsent, _) if unsent.is_some() => unsent.filter(|_| again < UNSEEN),
+                    (_, Some(spare)) if unseen && again < UNSEEN => spare.request(),
+                    (_, Some(spare)) if spare.harmless && is_lost(&error) => spare.request(),
+                    _ => None,
+                };
+                let Some(once_more) = once_more else {
                     tried_now.ended(target, Outcome::NoAnswer, worker);
                     tried.push(tried_now.address);
                     return Err(if error.is_parse() {
@@ -257,10 +271,13 @@ pub(crate) async fn forward(
                     } else {
                         Reply::terminated()
                     });
-                }
-            },
+                };
+                request = once_more;
+                // Of HTTP/2 connections the one that ends is known.
+                fresh = !lease.is_http2();
+            }
         }
-        again = true;
+        again += 1;
         worker.counters.retried();
     }
 }
@@ -309,19 +326,6 @@ fn outcome(response: &Response<Incoming>) -> Outcome {
     } else {
         Outcome::Answered
     }
-}
-
-/// The same request again, if sending it twice does no harm.
-fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut replay = Request::new(RequestBody::Empty);
-    *replay.method_mut() = request.method().clone();
-    *replay.uri_mut() = request.uri().clone();
-    *replay.version_mut() = request.version();
-    *replay.headers_mut() = request.headers().clone();
-    Some(replay)
 }
 
 /// Whether the server refused the stream, of which it did nothing (RFC 9113 section 8.7).

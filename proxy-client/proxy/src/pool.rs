@@ -253,6 +253,18 @@ impl Lease {
         }
     }
 
+    /// Whether it is a stream of HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Lease::Http2(_))
+    }
+
+    /// The server takes no more requests over the connection: it gets none.
+    pub(crate) fn retire(&self) {
+        if let Lease::Http2(stream) = self {
+            stream.retire();
+        }
+    }
+
     /// Whether the connection carried a request before, so that the server may have closed it meanwhile.
     pub(crate) fn reused(&self) -> bool {
         match self {

@@ -19,7 +19,7 @@ use mixer_documents::{Retry, RouteRule, RouteTable};
 use mixer_runtime::Random;
 
 pub(crate) use budget::Budget;
-pub(crate) use carry::{Asked, Carried, carry, elapse};
+pub(crate) use carry::{Asked, Carried, carry, elapse, same_head};
 pub(crate) use changes::{change, rewritten};
 pub(crate) use mirror::mirror;
 pub(crate) use replay::{Reader, Replay};

@@ -16,7 +16,7 @@ use crate::exchange::workload_of;
 use crate::intercept::Loops;
 use crate::metrics::Counters;
 use crate::routing::Routing;
-use crate::tls::Own;
+use crate::tls::{Own, PlainCallers};
 use crate::upstream::Resolver;
 
 /// One proxy's shared state.
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) client: Option<Client>,
     /// This proxy's own identity; `None`: it has none and gets none.
     pub(crate) own: Option<Own>,
+    /// Who calls the own service in plaintext, where it takes both.
+    pub(crate) plain_callers: PlainCallers,
     /// Services and mesh; empty before the first state.
     pub(crate) routing: ArcSwapOption<Routing>,
     /// Whether there is a routing.
@@ -67,6 +69,7 @@ impl Shared {
             .map_or("unknown", workload_of)
             .to_owned();
         Self {
+            plain_callers: PlainCallers::new(clock.wall()),
             config,
             clock,
             random,

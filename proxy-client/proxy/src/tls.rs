@@ -11,6 +11,7 @@ mod accept;
 mod dial;
 mod hello;
 mod originate;
+mod plain;
 mod stream;
 mod trusted;
 
@@ -23,6 +24,7 @@ pub(crate) use accept::{Begun, begin};
 pub(crate) use dial::{DialError, Dialed, Dialer, Dialing, Purpose, Speaks, Undialed};
 pub(crate) use hello::offers_ours;
 pub(crate) use originate::Originating;
+pub(crate) use plain::PlainCallers;
 pub(crate) use stream::{Secure, Stream};
 pub(crate) use trusted::{Registry, Trusted, review};
 

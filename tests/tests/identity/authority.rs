@@ -382,3 +382,45 @@ async fn authorities(proxy: &Proxy) -> Vec<String> {
     let serials = authorities.into_iter().flatten();
     serials.map(|one| one["serial"].to_string()).collect()
 }
+
+#[tokio::test]
+async fn changed_workloads_are_in_force_and_wrong_ones_are_not() {
+    let ca = Ca::new();
+    std::fs::create_dir(ca.path("workloads")).unwrap();
+    let program = How::Tested.command("mixer").get_program().to_owned();
+    let program = std::fs::canonicalize(program).unwrap();
+    let write = |id: &str| {
+        let path = program.display();
+        let text = format!("workload: w\nid: spiffe://{id}\nattest: {{ path: {path} }}\n");
+        let beside = ca.path("all.yaml");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, ca.path("workloads/all.yaml")).unwrap();
+    };
+    write("cluster.local/first");
+    let socket = ca.path("workload.sock");
+    let mut serve = ca.command(&["serve", "ca", "workloads", "--socket"]);
+    serve.arg(&socket);
+    let mut authority = Process::start("authority", serve);
+    authority
+        .line("it serves", |line| line.contains("serving").then_some(()))
+        .await;
+    let id = || {
+        let mut show = Command::new(&program);
+        show.args(["identity", "show"]);
+        let output = show.arg(format!("unix://{}", socket.display())).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(id(), "leaf spiffe://cluster.local/first");
+    write("other/second");
+    let refused = |line: &str| line.contains("not in force").then(|| line.to_owned());
+    let refused = authority.line("it says what is wrong", refused).await;
+    assert!(refused.contains("all.yaml:2:5"), "{refused}");
+    assert_eq!(id(), "leaf spiffe://cluster.local/first");
+    write("cluster.local/second");
+    wait::until("the change is in force", async || {
+        (id() == "leaf spiffe://cluster.local/second").then_some(())
+    })
+    .await;
+    assert!(authority.terminate().await.success());
+}

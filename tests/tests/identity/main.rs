@@ -10,3 +10,4 @@ mod mesh;
 mod openssl;
 mod outage;
 mod peers;
+mod report;

@@ -83,6 +83,30 @@ pub(super) async fn certs(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({ "id": identity.id().as_str(), "chain": chain, "bundles": bundles }))
 }
 
+/// What the own service takes, and who called it in plaintext.
+pub(super) async fn tls(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let identity = shared.own.as_ref().and_then(|own| own.source.current());
+    let routing = shared.routing.load();
+    let (callers, others) = shared.plain_callers.all();
+    let callers: Vec<Value> = callers
+        .into_iter()
+        .map(|(address, plain)| {
+            json!({
+                "address": address.to_string(),
+                "connections": plain.connections,
+                "last": Timestamp(plain.last).to_string(),
+            })
+        })
+        .collect();
+    Json(json!({
+        "service": shared.config.service,
+        "tls": routing.as_ref().map(|routing| routing.own_tls.word()),
+        "identity": identity.map(|identity| identity.id().to_string()),
+        "since": Timestamp(shared.plain_callers.since()).to_string(),
+        "plaintext": { "callers": callers, "others": others },
+    }))
+}
+
 /// What routes say: per service where its parts are, and the rules in the order in which they are asked.
 pub(super) async fn routes(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let routing = shared.routing.load();

@@ -39,6 +39,8 @@ struct Connection {
     sender: SendRequest<RequestBody>,
     streams: Cell<usize>,
     most: Cell<usize>,
+    /// The server takes no more requests over it.
+    leaving: Cell<bool>,
     /// The server is outside the mesh, and TLS is its own.
     outside: bool,
     /// The last host that a request was carried for.
@@ -155,6 +157,7 @@ async fn connect(
         sender,
         streams: Cell::new(0),
         most: Cell::new(streams),
+        leaving: Cell::new(false),
         outside,
         authority: RefCell::default(),
         used: Cell::new(false),
@@ -200,7 +203,7 @@ impl Shared {
         let open = || {
             connections
                 .iter()
-                .filter(|connection| !connection.sender.is_closed())
+                .filter(|connection| !connection.sender.is_closed() && !connection.leaving.get())
         };
         let free = open().find(|connection| connection.streams.get() < connection.most.get());
         free.or_else(|| {
@@ -250,6 +253,11 @@ impl Stream {
             sender,
             reused,
         }
+    }
+
+    /// No other request gets a stream of its connection.
+    pub(super) fn retire(&self) {
+        self.connection.leaving.set(true);
     }
 
     /// Whether the server expects to be told that TLS is spoken to it.

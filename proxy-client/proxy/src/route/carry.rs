@@ -244,7 +244,7 @@ fn after_none(retry: &Retry, flag: Flag) -> Wish {
 }
 
 /// The head of a request once more.
-pub(super) fn same_head(request: &Request<RequestBody>) -> Request<()> {
+pub(crate) fn same_head(request: &Request<RequestBody>) -> Request<()> {
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
     *head.uri_mut() = request.uri().clone();

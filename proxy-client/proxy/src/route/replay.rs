@@ -93,6 +93,11 @@ impl Replay {
         }
     }
 
+    /// It will not be read once more: what its reader has passed on need not be kept.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().lost = true;
+    }
+
     /// Whether it can be read once more.
     pub(crate) fn is_there(&self) -> bool {
         !self.0.borrow().lost
@@ -134,6 +139,13 @@ impl Kept {
     }
 }
 
+impl Reader {
+    /// What it reads.
+    pub(crate) fn replay(&self) -> Replay {
+        self.replay.clone()
+    }
+}
+
 impl Body for Reader {
     type Data = Bytes;
     type Error = Cut;
@@ -146,6 +158,9 @@ impl Body for Reader {
         let mut kept = this.replay.0.borrow_mut();
         if kept.reader != this.number {
             return Poll::Ready(Some(Err(Cut::Superseded)));
+        }
+        if kept.lost && this.at >= kept.frames.len() {
+            (kept.frames, this.at) = (Vec::new(), 0);
         }
         if let Some(data) = kept.frames.get(this.at) {
             this.at += 1;

@@ -1,6 +1,7 @@
 //! HTTP/1.1 over HTTP/2 between two of our proxies: fewer connections, and nobody can tell.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -225,6 +226,79 @@ async fn callers_that_go_away_take_no_others_with_them() {
         count(&pair.far, "mixer_proxy_connections_cut_total").await,
         0
     );
+}
+
+/// Sends POSTs one after the other on a connection of its own until it is told to stop; how many.
+async fn posting(to: std::net::SocketAddr, stop: Arc<AtomicBool>) -> usize {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let request = "POST /echo HTTP/1.1\r\nhost: products.shop\r\ncontent-length: 4\r\n\r\nbody";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = crate::raw::head(&mut stream).await;
+        assert_eq!(status(&head), 200, "{head}");
+        let mut body = [0; 4];
+        soon(stream.read_exact(&mut body)).await.unwrap();
+        assert_eq!(&body, b"body");
+        sent += 1;
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_proxy_that_ends_gracefully_fails_no_request_that_is_carried_to_it() {
+    let app = App::start().await;
+    let pair = Pair::start(app.address, Setup::default()).await;
+    let mut ending = Vec::new();
+    for _ in 0..2 {
+        let documents = [
+            json!({"mesh": {"tls": "strict"}}).to_string(),
+            Setup::default().document(&[]),
+        ];
+        let mixer = TestMixer::allowing(nothing(), &documents).await;
+        let mut far = config(&mixer, app.address);
+        let source = mixer_identity::Source::fixed(pair.root.identity(PRODUCTS, &[]));
+        far.identity = mixer_proxy::IdentityFrom::Published(source);
+        ending.push((mixer, start(far).await));
+    }
+    let all = ending.iter().map(|(_, far)| far).chain([&pair.far]);
+    let endpoints: Vec<String> = all.map(|far| far.inbound().unwrap().to_string()).collect();
+    let documents = [
+        json!({"mesh": {"tls": "strict"}}).to_string(),
+        Setup::default().document(&endpoints),
+    ];
+    let mixer = TestMixer::allowing(nothing(), &documents).await;
+    let mut near = config(&mixer, app.address);
+    let source = mixer_identity::Source::fixed(pair.root.identity(super::FRONTEND, &[]));
+    near.identity = mixer_proxy::IdentityFrom::Published(source);
+    let near = start(near).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut callers = JoinSet::new();
+    for _ in 0..32 {
+        callers.spawn(posting(near.outbound().unwrap(), stop.clone()));
+    }
+    for (_mixer, far) in ending {
+        soon(async {
+            while count(
+                &far,
+                "mixer_proxy_requests_total{side=\"inbound\",code=\"2xx\"}",
+            )
+            .await
+                < 50
+            {}
+        })
+        .await;
+        assert_eq!(soon(far.shutdown()).await, 0);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut sent = 0;
+    while let Some(caller) = soon(callers.join_next()).await {
+        sent += caller.unwrap();
+    }
+    assert!(sent > 100);
+    // Nothing was sent twice either.
+    assert_eq!(app.seen().len(), sent);
 }
 
 /// A server of another kind that has an identity, and says which protocol it took and which it was asked in.

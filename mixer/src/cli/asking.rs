@@ -1,4 +1,4 @@
-//! One Mixer's admin listener, asked over HTTP.
+//! The admin listener of a Mixer or a proxy, asked over HTTP.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mixer_runtime::Clock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::super::{UNREADABLE, USAGE};
+use super::{UNREADABLE, USAGE};
 
 /// EX_UNAVAILABLE.
 const UNREACHABLE: u8 = 69;
@@ -31,17 +31,34 @@ pub(super) struct Failed {
     pub(super) why: String,
 }
 
-/// A Mixer that can be asked.
-pub(super) struct Mixer {
+/// A listener that can be asked.
+pub(super) struct Listener {
     runtime: tokio::runtime::Runtime,
     client: HttpClient,
+    /// What listens there: `Mixer` or `proxy`.
+    whose: &'static str,
+    flag: &'static str,
     admin: String,
     headers: HeaderMap,
 }
 
-impl Mixer {
-    /// That listens there; with the token of that file.
-    pub(super) fn at(admin: &str, token: Option<&Path>) -> Result<Self, Failed> {
+impl Listener {
+    /// The Mixer that listens there; asked with the token of that file.
+    pub(super) fn of_mixer(admin: &str, token: Option<&Path>) -> Result<Self, Failed> {
+        Self::at("Mixer", "--admin", admin, token)
+    }
+
+    /// The proxy that listens there.
+    pub(super) fn of_proxy(admin: &str) -> Result<Self, Failed> {
+        Self::at("proxy", "ADDR", admin, None)
+    }
+
+    fn at(
+        whose: &'static str,
+        flag: &'static str,
+        admin: &str,
+        token: Option<&Path>,
+    ) -> Result<Self, Failed> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(file) = token {
@@ -55,6 +72,8 @@ impl Mixer {
             why: format!("cannot start: {error}"),
         })?;
         Ok(Self {
+            whose,
+            flag,
             runtime,
             client: HttpClient::new(Clock::system()),
             admin: admin
@@ -83,10 +102,13 @@ impl Mixer {
     }
 
     fn url(&self, page: &str) -> Result<Url, Failed> {
-        let url = Url::parse("--admin", &format!("http://{}/{page}", self.admin));
+        let url = Url::parse(self.flag, &format!("http://{}/{page}", self.admin));
         url.map_err(|invalid| Failed {
             code: USAGE,
-            why: format!("--admin {}: {}", self.admin, invalid.problems[0].message),
+            why: format!(
+                "{} {}: {}",
+                self.flag, self.admin, invalid.problems[0].message
+            ),
         })
     }
 
@@ -96,15 +118,15 @@ impl Mixer {
     ) -> Result<Value, Failed> {
         let Response { status, body, .. } = answer.map_err(|why| Failed {
             code: UNREACHABLE,
-            why: format!("no Mixer answers there: {why}"),
+            why: format!("no {} answers there: {why}", self.whose),
         })?;
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         let told = answer.as_ref().and_then(|answer| answer["error"].as_str());
         let why = told.map_or_else(
             || {
                 format!(
-                    "{} answers {status}: is a Mixer there, and of this version?",
-                    self.admin
+                    "{} answers {status}: is a {} there, and of this version?",
+                    self.admin, self.whose
                 )
             },
             str::to_owned,
