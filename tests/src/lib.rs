@@ -13,5 +13,6 @@ pub mod ports;
 pub mod process;
 pub mod servers;
 pub mod service;
+pub mod session;
 pub mod tidy;
 pub mod wait;

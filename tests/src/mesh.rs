@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -136,6 +137,8 @@ pub struct ProxyConfig {
     pub admin: SocketAddr,
     /// Whom it asks.
     pub mixer: SocketAddr,
+    /// Another file of the same program, by which it is recognised.
+    pub program: Option<PathBuf>,
     /// Where its identity is.
     pub identity: Option<PathBuf>,
     /// More flags and their values.
@@ -156,6 +159,7 @@ impl ProxyConfig {
             outbound,
             admin,
             mixer,
+            program: None,
             identity: None,
             flags: Vec::new(),
             check_timeout_ms: 5_000,
@@ -164,7 +168,10 @@ impl ProxyConfig {
 
     /// Starts it, without waiting until it is ready.
     pub fn launch(self, how: How) -> Proxy {
-        let mut command = how.command("mixer-proxy");
+        let mut command = match &self.program {
+            Some(program) => Command::new(program),
+            None => how.command("mixer-proxy"),
+        };
         command.arg("--service").arg(&self.service);
         for (flag, addr) in [
             ("--app", self.app),

@@ -49,6 +49,10 @@ async fn the_demo_ends_by_itself_and_everything_happened_in_it() {
         "limited",
         "check_rpcs",
         "cache_hits",
+        "mutual_tls",
+        "plaintext",
+        "without_certificate_refused",
+        "impostor_denied",
         "spans",
         "p50_us",
         "p99_us",
@@ -69,6 +73,32 @@ async fn the_demo_ends_by_itself_and_everything_happened_in_it() {
         figure(&figures, "requests"),
         "every request is one of them: {figures}"
     );
+    // A customer's request is one of the frontend to products, and one of products to reviews.
+    assert!(
+        figure(&figures, "mutual_tls") >= 2 * figure(&figures, "allowed"),
+        "{figures}"
+    );
+    assert_eq!(figure(&figures, "intruders_passed"), 0, "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_shows_that_callers_are_known_by_their_certificates_alone() {
+    let _alone = ALONE.lock().await;
+    let mut command: Command = How::Tested.command("mixer");
+    command
+        .args(["demo", "--for", "1s"])
+        .current_dir(Tree::workspace().root());
+    let mut process = Process::start("mixer demo", command);
+    assert!(process.ended().await.success());
+    for said in [
+        "closed unread: products takes mutual TLS only",
+        "403 Forbidden: only the frontend reads products; you are spiffe://cluster.local/ns/shop/sa/reviews",
+        "requests of each other with mutual TLS",
+    ] {
+        process
+            .line(said, |line| line.contains(said).then_some(()))
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

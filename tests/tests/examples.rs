@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use mixer_tests::binaries::How;
+use mixer_tests::http::fetch;
 use mixer_tests::mesh::Documents;
+use mixer_tests::session::Session;
 use mixer_tests::tidy::Tree;
+use mixer_tests::wait;
 
 /// Runs `mixer VERB DIR`.
 fn mixer(verb: &str, folder: &Path) -> Output {
@@ -74,7 +77,7 @@ fn says(said: &str, lines: &str) {
 fn the_pages_that_teach_by_examples_are_right_in_every_example() {
     let root = Tree::workspace().root().to_owned();
     for (page, examples, commands) in [
-        ("policies/acl/README.md", 10, 3),
+        ("policies/acl/README.md", 11, 6),
         ("policies/jwt/README.md", 3, 2),
         ("policies/routing/README.md", 5, 2),
         ("policies/rate-limit/README.md", 0, 2),
@@ -107,6 +110,8 @@ fn the_pages_that_teach_by_examples_are_right_in_every_example() {
                         typed += 1;
                     }
                 }
+                // Run below, all of a page together.
+                "console session" => {}
                 // Of others: the tests with Envoy read what they need of it.
                 "" => {}
                 _ => panic!("{page} has a block of {kind:?}, which nobody checks"),
@@ -117,6 +122,42 @@ fn the_pages_that_teach_by_examples_are_right_in_every_example() {
             "{page}: {ran}, {typed}"
         );
     }
+}
+
+/// The console session of a page.
+fn session(page: &str) -> &str {
+    let mut sessions = blocks(page).filter(|(kind, _)| *kind == "console session");
+    let (_, session) = sessions.next().expect("the page has a session");
+    assert!(sessions.next().is_none(), "one of several would not be run");
+    session
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_page_gives_a_service_and_mixer_their_identities() {
+    let page = fs::read_to_string(Tree::workspace().root().join("README.md")).unwrap();
+    let mut reader = Session::new([
+        ("policies/mine/web.yaml", block(&page, "policy: web\n")),
+        (
+            "policies/mine/services.yaml",
+            block(&page, "service: web.shop\n"),
+        ),
+    ]);
+    reader.run(session(&page)).await;
+    // It has heard of Mixer, which takes mutual TLS only.
+    let admin = reader.address("15020");
+    wait::until("the proxy is ready", async || {
+        let answer = fetch(admin, "/healthz/ready").await.ok()?;
+        answer.status.is_success().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_about_access_gives_a_caller_an_identity() {
+    let page = Tree::workspace().root().join("policies/acl/README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut reader = Session::new::<&str>([]);
+    reader.run(session(&page)).await;
 }
 
 #[test]

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How long before it is made a certificate begins to be valid: the clocks of two machines differ.
-const BACKDATED: Duration = Duration::from_secs(60);
+const BACKDATED: Duration = Duration::from_secs(10);
 
 /// A key pair and the name of the certificate that belongs to it: what signs.
 pub(crate) type Signer = Issuer<'static, KeyPair>;

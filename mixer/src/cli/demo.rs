@@ -1,13 +1,16 @@
 //! `mixer demo`: the whole mesh in one process, on real sockets.
 //!
-//! Mixer with the quickstart policies, three services each behind a proxy of its own, and clients that send real requests. The
-//! proxies find Mixer and each other as they would anywhere: the demo writes their addresses as `service` documents, and
-//! Mixer's reload brings them to the proxies.
+//! An authority, Mixer with the quickstart policies, three services each behind a proxy of its own, and clients that send real
+//! requests. The proxies find Mixer and each other as they would anywhere: they join the authority and get certificates, the demo
+//! writes their addresses and ids as `service` documents, and Mixer's reload brings them to the proxies.
 
+mod authority;
 mod collector;
 mod count;
+mod intruders;
 mod listen;
 mod load;
+mod scrape;
 mod shop;
 mod town;
 
@@ -21,6 +24,7 @@ use std::time::Duration;
 use mixer_runtime::{Clock, Tasks};
 
 use self::count::{Counts, Latencies, Totals};
+use self::intruders::Intruders;
 use self::load::LoadClient;
 use self::town::Town;
 
@@ -95,6 +99,7 @@ async fn story(args: &Args) -> Result<(), town::Failed> {
     }
     client(BLOCKED, REST).start(clock.clone(), counts.clone(), &clients);
     client(GREEDY, REST).start(clock.clone(), counts.clone(), &clients);
+    town.intruders().start(REST, &clock, &clients);
 
     tokio::select! {
         () = report_each_second(&clock, &counts, &town) => {}
@@ -104,10 +109,16 @@ async fn story(args: &Args) -> Result<(), town::Failed> {
 
     let _ = clients.shutdown(&clock, Duration::from_secs(5)).await;
     let (totals, latencies) = (counts.totals(), counts.latencies());
+    let tries = town.intruders().tries();
     let end = town.end().await;
-    for line in end.trace {
-        say(&line);
+    for line in &end.trace {
+        say(line);
     }
+    say(&end.how_secured(totals.sent()));
+    say(&format!(
+        "refused {} connections without a certificate, denied {} requests of an impostor, let {} pass",
+        tries.refused, tries.denied, tries.passed
+    ));
     if args.json {
         println!(
             "{}",
@@ -119,6 +130,11 @@ async fn story(args: &Args) -> Result<(), town::Failed> {
                 "failed": totals.failed,
                 "check_rpcs": end.check_rpcs,
                 "cache_hits": end.cache_hits,
+                "mutual_tls": end.secured.map(|secured| secured.mutual_tls),
+                "plaintext": end.secured.map(|secured| secured.plaintext),
+                "without_certificate_refused": tries.refused,
+                "impostor_denied": tries.denied,
+                "intruders_passed": tries.passed,
                 "spans": end.spans,
                 "p50_us": latencies.quantile(0.5),
                 "p99_us": latencies.quantile(0.99),
@@ -131,7 +147,9 @@ async fn story(args: &Args) -> Result<(), town::Failed> {
 /// What runs where, one denied call, and what to try.
 async fn introduce(args: &Args, town: &Town) {
     let door = town.door();
-    say("Mixer demo: frontend -> products -> reviews, each behind its own proxy");
+    say(
+        "Mixer demo: frontend -> products -> reviews, each behind its own proxy, with mutual TLS between them",
+    );
     say(&format!("  call it    curl -i http://{door}/products/1"));
     if let Ok((status, text)) = load::ask_once(BLOCKED, door).await {
         say(&format!(
@@ -139,6 +157,7 @@ async fn introduce(args: &Args, town: &Town) {
         ));
         say(&format!("             {status}: {text}"));
     }
+    introduce_intruders(town.intruders()).await;
     say(&format!(
         "  policies   {}: edit a file and watch the next lines change",
         args.policies.display()
@@ -156,6 +175,20 @@ async fn introduce(args: &Args, town: &Town) {
         None => say(
             "  traces     collected here, one is shown at the end (--zipkin URL sends them to yours)",
         ),
+    }
+}
+
+/// Who calls products otherwise than through the frontend.
+async fn introduce_intruders(intruders: &Intruders) {
+    let [stranger, impostor] = intruders.commands();
+    say(&format!("  no cert    {stranger}"));
+    say(&match intruders.stranger().await {
+        None => "             closed unread: products takes mutual TLS only".to_owned(),
+        Some((status, text)) => format!("             {status}: {text}"),
+    });
+    say(&format!("  impostor   {impostor}"));
+    if let Some((status, text)) = intruders.impostor().await {
+        say(&format!("             {status}: {text}"));
     }
 }
 

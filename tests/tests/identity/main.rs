@@ -8,5 +8,6 @@ mod envoy;
 mod issued;
 mod mesh;
 mod openssl;
+mod outage;
 mod peers;
 mod report;

@@ -95,40 +95,66 @@ impl LoadClient {
     }
 }
 
-/// One request from `from`, with the text of its answer.
-pub(super) async fn ask_once(from: IpAddr, to: SocketAddr) -> io::Result<(StatusCode, String)> {
-    let (mut sender, connection) = handshake(TokioIo::new(connect(from, to).await?))
-        .await
-        .map_err(io::Error::other)?;
-    let exchange = async {
-        let request = Request::get("/products/1")
-            .header(header::HOST, "frontend.shop")
-            .body(Empty::<Bytes>::new());
-        let request = request.expect("a method, a path and a host make a request");
-        let response = sender
-            .send_request(request)
+/// One request for a path, on a connection of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    /// The service, as the request names it.
+    pub(super) host: &'a str,
+    /// What of it.
+    pub(super) path: &'a str,
+    /// What else the request says.
+    pub(super) headers: &'a [(&'a str, &'a str)],
+}
+
+impl Call<'_> {
+    /// Sends it over `stream`; the status, and the text of the answer.
+    pub(super) async fn over(self, stream: TcpStream) -> io::Result<(StatusCode, String)> {
+        let (mut sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(io::Error::other)?;
-        let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(io::Error::other)?;
-        Ok((
-            status,
-            String::from_utf8_lossy(&body.to_bytes())
+        let exchange = async {
+            let mut request = Request::get(self.path).header(header::HOST, self.host);
+            for (name, value) in self.headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Empty::<Bytes>::new());
+            let request = request.expect("a method, a path and headers of ours make a request");
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(io::Error::other)?;
+            let status = response.status();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(io::Error::other)?;
+            let text = String::from_utf8_lossy(&body.to_bytes())
                 .trim_end()
-                .to_owned(),
-        ))
-    };
-    tokio::select! {
-        answer = exchange => answer,
-        _ = connection => Err(io::ErrorKind::ConnectionReset.into()),
+                .to_owned();
+            Ok((status, text))
+        };
+        let mut exchange = std::pin::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            // What came before the end is there still.
+            _ = connection => exchange.await,
+        }
     }
 }
 
-async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+/// A customer asks once, from `from`.
+pub(super) async fn ask_once(from: IpAddr, to: SocketAddr) -> io::Result<(StatusCode, String)> {
+    let call = Call {
+        host: "frontend.shop",
+        path: "/products/1",
+        headers: &[],
+    };
+    call.over(connect(from, to).await?).await
+}
+
+/// A connection from an address of this machine.
+pub(super) async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::new(from, 0))?;
     let stream = socket.connect(to).await?;

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use mixer_identity::SpiffeId;
 use mixer_runtime::Tasks;
 
 use super::listen::serve_http;
@@ -32,31 +34,51 @@ const TRACING: [&str; 8] = [
 pub(super) struct Service {
     /// What it is called in the mesh.
     pub(super) name: &'static str,
+    /// Its service account in the namespace `shop`, which its certificate names.
+    pub(super) account: &'static str,
+    /// Whether it takes mutual TLS only.
+    pub(super) strict: bool,
     /// The service it asks, and below which path.
     pub(super) next: Option<(&'static str, &'static str)>,
 }
 
-/// The chain, its door first.
+/// The chain, its door first: customers have no certificates.
 pub(super) const SERVICES: [Service; 3] = [
     Service {
         name: "frontend.shop",
+        account: "frontend",
+        strict: false,
         next: Some(("products.shop", "/products")),
     },
     Service {
         name: "products.shop",
+        account: "products",
+        strict: true,
         next: Some(("reviews.shop", "/reviews")),
     },
     Service {
         name: "reviews.shop",
+        account: "reviews",
+        strict: true,
         next: None,
     },
 ];
 
 impl Service {
-    /// Serves on a free port, calling the next service through the proxy at `outbound`.
+    /// The `service` document of one whose proxy takes requests at `inbound` and proves to be `id`.
+    pub(super) fn document(&self, inbound: SocketAddr, id: &SpiffeId) -> String {
+        let tls = if self.strict { "strict" } else { "permissive" };
+        format!(
+            "service: {}\nidentity: {id}\ntls: {tls}\nendpoints: [\"{inbound}\"]\n",
+            self.name
+        )
+    }
+
+    /// Serves on a free port, calling the next service through the proxy beside it. That is started later, since it must know
+    /// this address; then `outbound` says where it is.
     pub(super) async fn start(
         &self,
-        outbound: SocketAddr,
+        outbound: Arc<OnceLock<SocketAddr>>,
         tasks: &Tasks,
     ) -> io::Result<SocketAddr> {
         let mut connector = HttpConnector::new();
@@ -70,6 +92,7 @@ impl Service {
             tasks,
             move |request| {
                 let (service, client) = (service.clone(), client.clone());
+                let outbound = outbound.get().copied();
                 async move { Ok::<_, Infallible>(service.answer(&client, outbound, request).await) }
             },
         )
@@ -79,11 +102,15 @@ impl Service {
     async fn answer(
         &self,
         client: &Client<HttpConnector, Empty<Bytes>>,
-        outbound: SocketAddr,
+        outbound: Option<SocketAddr>,
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
         let Some((next, below)) = self.next else {
             return page(StatusCode::OK, format!("{}: five stars\n", self.name));
+        };
+        let Some(outbound) = outbound else {
+            let text = format!("{}: the proxy beside it is not there yet\n", self.name);
+            return page(StatusCode::SERVICE_UNAVAILABLE, text);
         };
         let product = request.uri().path().rsplit('/').next().unwrap_or_default();
         match ask(

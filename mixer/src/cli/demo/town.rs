@@ -1,17 +1,24 @@
-//! What the demo runs: Mixer, the shop's services, a proxy beside each, and where spans go.
+//! What the demo runs: who signs, Mixer, the shop's services, a proxy beside each, and where spans go.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::StatusCode;
+use mixer_documents::Sources;
+use mixer_identity::{SpiffeId, TrustDomain};
+use mixer_proxy::IdentityFrom;
 use mixer_runtime::{Clock, Random, Tasks};
 use tempfile::TempDir;
 
+use super::authority::Authority;
 use super::collector::Collector;
+use super::intruders::Intruders;
 use super::load::ask_once;
+use super::scrape::{Secured, secured};
 use super::shop::{SERVICES, Service};
 use crate::cli::INVALID;
 use crate::serve::{Config, Running, Server};
@@ -22,10 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Everything that runs, clients aside.
 pub(super) struct Town {
     clock: Clock,
+    authority: Authority,
     mixer: Running,
     /// One for each of [`SERVICES`], in their order.
     proxies: Vec<mixer_proxy::Running>,
+    intruders: Intruders,
     services: Tasks,
+    /// What collects spans, and renews Mixer's certificate.
+    background: Tasks,
     collector: Collector,
     collects: bool,
     /// The documents that say where the services are.
@@ -36,9 +47,26 @@ pub(super) struct Town {
 pub(super) struct End {
     pub(super) check_rpcs: u64,
     pub(super) cache_hits: u64,
+    /// How callers came to services, as Mixer's metrics say; `None` where they could not be read.
+    pub(super) secured: Option<Secured>,
     pub(super) spans: u64,
     /// One trace, a line a span.
     pub(super) trace: Vec<String>,
+}
+
+impl End {
+    /// How many of all requests were known by their callers' certificates. Customers sent `sent`.
+    pub(super) fn how_secured(&self, sent: u64) -> String {
+        match self.secured {
+            Some(Secured {
+                mutual_tls,
+                plaintext,
+            }) => format!(
+                "customers sent {sent}; services took {mutual_tls} requests of each other with mutual TLS, {plaintext} without at the door"
+            ),
+            None => format!("customers sent {sent}; the metrics could not be read"),
+        }
+    }
 }
 
 /// The demo cannot go on.
@@ -49,24 +77,32 @@ pub(super) struct Failed {
 }
 
 impl Town {
-    /// Starts everything and waits until a request gets through.
+    /// Starts everything and waits until requests are decided.
     pub(super) async fn build(
         policies: &Path,
         zipkin: Option<&str>,
         clock: Clock,
     ) -> Result<Self, Failed> {
-        let (random, services, collector) = (
-            Arc::new(Random::from_system()),
-            Tasks::new(),
-            Collector::default(),
-        );
+        let (random, collector) = (Arc::new(Random::from_system()), Collector::default());
+        let (services, background) = (Tasks::new(), Tasks::new());
         let zipkin_url = match zipkin {
             Some(url) => url.to_owned(),
-            None => collector.start(&services).await.map_err(Failed::internal)?,
+            None => collector
+                .start(&background)
+                .await
+                .map_err(Failed::internal)?,
         };
         let addresses = TempDir::with_prefix("mixer-demo-").map_err(Failed::internal)?;
         std::fs::write(addresses.path().join("tracing.yaml"), tracing(&zipkin_url))
             .map_err(Failed::internal)?;
+
+        let domain = trust_domain(policies)?;
+        let authority = Authority::start(&domain, &clock, random.clone()).await?;
+        let mixer_id = workload(&domain, "mixer", "mixer")?;
+        let joined = authority
+            .join(&mixer_id)?
+            .follow(&background, &clock, random.clone());
+        let identity = joined.await.map_err(Failed::internal)?;
 
         let paths = vec![policies.to_owned(), addresses.path().to_owned()];
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -74,6 +110,7 @@ impl Town {
             Config {
                 grpc: free,
                 admin: free,
+                identity: Some(identity),
                 ..Config::new(paths)
             },
             clock.clone(),
@@ -84,39 +121,48 @@ impl Town {
 
         let (mut proxies, mut documents) = (Vec::new(), String::new());
         for service in &SERVICES {
-            // The application and its proxy name each other: the proxy gets a port that is bound for the application first.
-            let outbound = free_port().map_err(Failed::internal)?;
+            let beside = Arc::new(OnceLock::new());
             let app = service
-                .start(outbound, &services)
+                .start(beside.clone(), &services)
                 .await
                 .map_err(Failed::internal)?;
+            let id = workload(&domain, "shop", service.account)?;
             let config = mixer_proxy::Config {
                 service: Some(service.name.to_owned()),
                 app: Some(app),
                 inbound: Some(free),
-                outbound: Some(outbound),
+                outbound: Some(free),
                 admin: None,
+                identity: IdentityFrom::Join(Box::new(authority.join(&id)?)),
+                mixer_id: Some(mixer_id.clone()),
                 workers: 1,
                 ..mixer_proxy::Config::new(mixer_proxy::Control::Mixer(mixer.grpc().to_string()))
             };
             let proxy = mixer_proxy::Proxy::start(config, clock.clone(), random.clone())
                 .map_err(Failed::internal)?;
-            let inbound = proxy.inbound().expect("an inbound listener was asked for");
-            documents += &format!(
-                "---\nservice: {}\nendpoints: [\"{inbound}\"]\n",
-                service.name
-            );
+            let _ = beside.set(outbound(&proxy));
+            let inbound = inbound(&proxy);
+            documents += "---\n";
+            documents += &service.document(inbound, &id);
             proxies.push(proxy);
         }
         std::fs::write(addresses.path().join("services.yaml"), documents)
             .map_err(Failed::internal)?;
 
+        let [_, products, reviews] = &proxies[..] else {
+            unreachable!("there is a proxy for each of the three services");
+        };
+        let frontend = workload(&domain, "shop", SERVICES[0].account)?;
+        let intruders = Intruders::new(inbound(products), outbound(reviews), &frontend);
         let collects = zipkin.is_none();
         let town = Self {
             clock,
+            authority,
             mixer,
             proxies,
+            intruders,
             services,
+            background,
             collector,
             collects,
             _addresses: addresses,
@@ -127,9 +173,12 @@ impl Town {
 
     /// Where the shop's customers come in.
     pub(super) fn door(&self) -> SocketAddr {
-        self.proxies[0]
-            .inbound()
-            .expect("an inbound listener was asked for")
+        inbound(&self.proxies[0])
+    }
+
+    /// Who tries to get in elsewhere.
+    pub(super) fn intruders(&self) -> &Intruders {
+        &self.intruders
     }
 
     /// Mixer's admin address.
@@ -147,25 +196,31 @@ impl Town {
         self.mixer.complaint().map(|why| with_advice(&why))
     }
 
-    /// Ends everything in the order that loses nothing: proxies report what they hold, then Mixer sends what it holds.
+    /// Ends everything in the order that loses nothing, once clients have stopped: services let go of connections that proxies
+    /// would wait for, proxies report what they hold, then Mixer sends what it holds.
     pub(super) async fn end(self) -> End {
         let stats: Vec<_> = self.stats().collect();
+        let _ = self.services.shutdown(&self.clock, PATIENCE).await;
         for proxy in self.proxies {
             proxy.shutdown().await;
         }
+        let secured = secured(self.mixer.admin(), &self.clock);
+        let secured = self.clock.within(PATIENCE, secured).await;
         let spans_sent = self.mixer.shutdown(PATIENCE).await;
         let (spans, trace) = if self.collects {
             (self.collector.spans(), self.collector.show_trace())
         } else {
             (spans_sent, Vec::new())
         };
-        let _ = self.services.shutdown(&self.clock, PATIENCE).await;
+        let _ = self.background.shutdown(&self.clock, PATIENCE).await;
+        self.authority.shutdown(PATIENCE).await;
         End {
             check_rpcs: stats
                 .iter()
                 .map(|stats| stats.check_calls + stats.quota_calls)
                 .sum(),
             cache_hits: stats.iter().map(|stats| stats.cache_hits).sum(),
+            secured: secured.and_then(Result::ok),
             spans,
             trace,
         }
@@ -184,9 +239,14 @@ impl Town {
                         code: ExitCode::from(INVALID),
                     });
                 }
-                if let Ok((status, _)) = ask_once(Ipv4Addr::LOCALHOST.into(), self.door()).await
-                    && status.as_u16() < 500
-                {
+                let customer = ask_once(Ipv4Addr::LOCALHOST.into(), self.door()).await.ok();
+                let impostor = self.intruders.impostor().await;
+                let decided = |answer: &Option<(StatusCode, String)>| {
+                    answer
+                        .as_ref()
+                        .is_some_and(|(status, _)| status.as_u16() < 500)
+                };
+                if decided(&customer) && decided(&impostor) {
                     return Ok(());
                 }
                 self.clock.sleep(Duration::from_millis(20)).await;
@@ -242,12 +302,32 @@ fn tracing(url: &str) -> String {
     )
 }
 
-fn free_port() -> std::io::Result<SocketAddr> {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// Whose ids the policies are about.
+fn trust_domain(policies: &Path) -> Result<TrustDomain, Failed> {
+    let set = Sources::read(&[policies.to_owned()]).and_then(mixer_documents::load);
+    // What is wrong with them, the Mixer that is started says.
+    let name = set.map(|set| set.mesh.trust_domain);
+    let name = name.unwrap_or_else(|_| mixer_documents::Mesh::default().trust_domain);
+    TrustDomain::parse(&name).map_err(Failed::internal)
+}
+
+fn workload(domain: &TrustDomain, namespace: &str, account: &str) -> Result<SpiffeId, Failed> {
+    SpiffeId::parse(&format!("{}/ns/{namespace}/sa/{account}", domain.id()))
+        .map_err(Failed::internal)
+}
+
+fn inbound(proxy: &mixer_proxy::Running) -> SocketAddr {
+    proxy.inbound().expect("an inbound listener was asked for")
+}
+
+fn outbound(proxy: &mixer_proxy::Running) -> SocketAddr {
+    proxy
+        .outbound()
+        .expect("an outbound listener was asked for")
 }
 
 impl Failed {
-    fn internal(why: impl fmt::Display) -> Self {
+    pub(super) fn internal(why: impl fmt::Display) -> Self {
         Self {
             why: why.to_string(),
             code: ExitCode::FAILURE,
