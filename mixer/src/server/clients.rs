@@ -114,7 +114,10 @@ mod tests {
     fn who_may_watch_may_ask_for_news_of_keys() {
         let set = set("mesh: { clients: { watch: [spiffe://cluster.local/a] } }");
         let may = |name| may_call(&id(name), REFRESH_KEYS, &set).is_ok();
-        assert_eq!(["cluster.local/a", "cluster.local/b"].map(may), [true, false]);
+        assert_eq!(
+            ["cluster.local/a", "cluster.local/b"].map(may),
+            [true, false]
+        );
     }
 
     #[test]
