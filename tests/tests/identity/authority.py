@@ -60,7 +60,7 @@ def ask(client, address, expected):
     with socket.create_connection((host, int(port))) as plain, tls.wrap_socket(plain) as stream:
         names = stream.getpeercert()["subjectAltName"]
         assert names == (("URI", expected),), names
-        stream.sendall(b"GET / HTTP/1.1\r\nhost: products.shop\r\n\r\n")
+        stream.sendall(b"GET / HTTP/1.1\r\nhost: products.shop\r\nconnection: close\r\n\r\n")
         answer = b""
         while part := stream.recv(4096):
             answer += part

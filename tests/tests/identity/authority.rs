@@ -146,6 +146,44 @@ async fn what_a_spiffe_client_of_others_gets_works_in_openssl_against_our_server
     }
 }
 
+#[tokio::test]
+#[ignore = "needs spiffe"]
+async fn what_a_spiffe_client_of_others_gets_is_known_to_policies_behind_our_proxy() {
+    let place = Place::new(Clock::system()).await;
+    let app = Service::echo("products").await;
+    let documents = Documents::new([(
+        "mesh.yaml",
+        format!(
+            "service: products.shop\nidentity: {ID}\ntls: strict\n---\n\
+             policy: products\nfor: destination.service == \"products.shop\"\nrules:\n  \
+             - allow: the tests\n    when: source.principal == \"{ID}\" && connection.mtls\n\
+             otherwise: {{ deny: nobody else }}\n"
+        ),
+    )]);
+    let mixer = Mixer::serve(&documents).await;
+    let mut config = ProxyConfig::new("products.shop", app.addr, mixer.grpc);
+    let socket = format!("unix://{}", place.socket().display());
+    config.flags = vec!["--identity-socket".to_owned(), socket];
+    let proxy = config.start().await;
+    let inbound = proxy.config.inbound.to_string();
+    for round in 1..=3 {
+        let mut command = python("ask", place.socket());
+        command.arg(&inbound).arg(ID);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}\n{}", error(&output));
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let answer = said["answer"].as_str().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(app.received(), round);
+        if round == 1 {
+            // Another root is trusted from now on; the old one goes on signing.
+            place.rotate();
+        }
+    }
+}
+
 fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
