@@ -246,23 +246,21 @@ impl Leases {
         self.arrived.notify_waiters();
     }
 
-    /// Whether any of `charges`, which Mixer refused, may be paid soon with tokens that this client has, or that are on their way to
-    /// it or from it: a store that counts them as spent refuses what asks beside them.
-    pub(crate) fn may_pay_soon(&self, charges: &[Charge], now: Instant) -> bool {
+    /// Whether `refused`, which Mixer refused together with the other `charges`, may be paid soon with tokens that this client has, or
+    /// that are on their way to it or from it: a store that counts them as spent refuses what asks beside them.
+    pub(crate) fn may_pay_soon(&self, refused: &Charge, charges: &[Charge], now: Instant) -> bool {
         // What counts although it is refused is not sent twice.
         !charges.iter().any(|charge| charge.counts_denied)
-            && self.any(charges, |counter, charge| {
-                counter.may_pay_soon(charge.cost, now)
-            })
+            && self.is_so(refused, |counter| counter.may_pay_soon(refused.cost, now))
     }
 
-    /// Waits until no tokens of `charges` are on their way. It ends soon: each such state does by itself.
-    pub(crate) async fn settled(&self, charges: &[Charge], clock: &Clock) {
+    /// Waits until no tokens of `charge` are on their way. It ends soon: each such state does by itself.
+    pub(crate) async fn settled(&self, charge: &Charge, clock: &Clock) {
         loop {
             let mut arrived = pin!(self.arrived.notified());
             arrived.as_mut().enable();
             let now = clock.now();
-            if !self.any(charges, |counter, _| counter.is_in_transit(now)) {
+            if !self.is_so(charge, |counter| counter.is_in_transit(now)) {
                 return;
             }
             // Who asked may be gone without a word.
@@ -270,15 +268,9 @@ impl Leases {
         }
     }
 
-    fn any(&self, charges: &[Charge], is_so: impl Fn(&mut Counter, &Charge) -> bool) -> bool {
-        charges
-            .iter()
-            .filter(|charge| !charge.shadow)
-            .any(|charge| {
-                let hash = self.hash(&charge.counter);
-                find(&mut self.shard(hash), hash, &charge.counter)
-                    .is_some_and(|counter| is_so(counter, charge))
-            })
+    fn is_so(&self, charge: &Charge, of: impl FnOnce(&mut Counter) -> bool) -> bool {
+        let hash = self.hash(&charge.counter);
+        find(&mut self.shard(hash), hash, &charge.counter).is_some_and(of)
     }
 
     /// Whether `charge` fits in `percent` of its limit, counted by this client alone.

@@ -66,11 +66,13 @@ impl Inner {
     pub(super) async fn pay(&self, entry: &Entry, bill: Bill, until: Instant) -> Paid {
         let paid = self.pay_once(entry, bill, until).await;
         let now = self.clock.now();
-        let refused = matches!(&paid, Paid::Answered(answer) if answer.because == Because::Quota);
-        if !refused || !self.leases.may_pay_soon(&entry.charges, now) {
+        let Some(refused) = refused_in(&paid, &entry.charges) else {
+            return paid;
+        };
+        if !self.leases.may_pay_soon(refused, &entry.charges, now) {
             return paid;
         }
-        let settled = self.leases.settled(&entry.charges, &self.clock);
+        let settled = self.leases.settled(refused, &self.clock);
         if self.clock.within(until.since(now), settled).await.is_none() {
             return paid;
         }
@@ -189,6 +191,17 @@ impl Inner {
             Failure::Malformed
         })
     }
+}
+
+/// The charge that was refused, if that is what came of `charges`.
+fn refused_in<'a>(paid: &Paid, charges: &'a [Charge]) -> Option<&'a Charge> {
+    let Paid::Answered(answer) = paid else {
+        return None;
+    };
+    charges
+        .iter()
+        .filter(|_| answer.because == Because::Quota)
+        .find(|charge| !charge.shadow && charge.counter.quota == answer.rule_id)
 }
 
 /// Charges are taken all or nothing: one enforced charge that is refused, unknown, or may not pass uncounted, and none was.

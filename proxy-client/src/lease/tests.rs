@@ -484,10 +484,10 @@ fn what_is_refused_beside_a_refill_on_its_way_is_paid_when_that_has_come() {
     assert!(!ask.lease, "one ask for a lease at a time");
     // The refill was first, and got what there was.
     leases.answered(ask, &refused(700), false, at(2), at(3));
-    assert!(leases.may_pay_soon(charges, at(3)));
+    assert!(leases.may_pay_soon(&charge, charges, at(3)));
     assert!(leases.spend(charges, at(3)).is_err());
     leases.answered(&refill, &granted(2), true, at(1), at(4));
-    assert!(leases.may_pay_soon(charges, at(4)), "it is here");
+    assert!(leases.may_pay_soon(&charge, charges, at(4)), "it is here");
     assert!(pays(&leases, &charge, at(4)) && pays(&leases, &charge, at(4)));
 }
 
@@ -509,8 +509,8 @@ async fn what_is_refused_beside_tokens_that_go_back_may_be_asked_again() {
         clock.now(),
         clock.now(),
     );
-    assert!(leases.may_pay_soon(charges, clock.now()));
-    let mut settled = std::pin::pin!(leases.settled(charges, &clock));
+    assert!(leases.may_pay_soon(&charge, charges, clock.now()));
+    let mut settled = std::pin::pin!(leases.settled(&charge, &clock));
     let waits = std::future::poll_fn(|context| {
         std::task::Poll::Ready(settled.as_mut().poll(context).is_pending())
     });
@@ -524,11 +524,11 @@ async fn what_is_refused_beside_tokens_that_go_back_may_be_asked_again() {
         counts_denied: true,
         ..charge.clone()
     };
-    assert!(leases.may_pay_soon(charges, clock.now()));
+    assert!(leases.may_pay_soon(&charge, charges, clock.now()));
     assert!(
-        !leases.may_pay_soon(&[counts], clock.now()),
+        !leases.may_pay_soon(&charge, &[charge.clone(), counts], clock.now()),
         "it would count twice"
     );
     hand.advance(Duration::from_millis(150));
-    assert!(!leases.may_pay_soon(charges, clock.now()));
+    assert!(!leases.may_pay_soon(&charge, charges, clock.now()));
 }
