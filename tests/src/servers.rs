@@ -6,7 +6,7 @@ mod prometheus;
 mod redis;
 mod zipkin;
 
-pub use envoy::{Duties, Envoy, HTTP2, address};
+pub use envoy::{Duties, Envoy, HTTP2, address, spiffe_tls};
 pub use nginx::Nginx;
 pub use prometheus::{Prometheus, promtool_faults};
 pub use redis::{Redis, RedisCluster, RedisWatched};

@@ -29,7 +29,7 @@ use crate::certificate::Leaf;
 use crate::verify::{Expected, Untrusted, last_valid, verify};
 use crate::{Bundles, Identity, Source, SpiffeId};
 
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
 
 /// A peer whose certificate was verified in a handshake.

@@ -14,7 +14,7 @@ use mixer_tests::issuer::{Authority, Files};
 use mixer_tests::measure::{CLIENT, Load, SERVER};
 use mixer_tests::mesh::{Documents, Mixer, ProxyConfig};
 use mixer_tests::ports;
-use mixer_tests::servers::{Envoy, HTTP2, address};
+use mixer_tests::servers::{Envoy, HTTP2, address, spiffe_tls};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -74,21 +74,8 @@ impl Certificates {
     }
 
     fn tls(&self, path: &str) -> String {
-        let files = self.write(path);
-        format!(
-            r#"common_tls_context: {{
-          tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}},
-          tls_certificates: [{{certificate_chain: {{filename: "{}"}}, private_key: {{filename: "{}"}}}}],
-          validation_context: {{
-            custom_validator_config: {{
-              name: envoy.tls.cert_validator.spiffe,
-              typed_config: {{
-                "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig,
-                trust_domains: [{{name: cluster.local, trust_bundle: {{filename: "{}"}}}}]}}}}}}}}"#,
-            files.chain.display(),
-            files.key.display(),
-            self.folder.path().join("authority.pem").display(),
-        )
+        let authority = self.folder.path().join("authority.pem");
+        spiffe_tls(&self.write(path), &authority)
     }
 
     /// Two Envoys before `app`, between them HTTP/2 or HTTP/1.1; and where the second takes the first's.

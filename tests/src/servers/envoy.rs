@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use http::Version;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use super::installed;
 use crate::binaries::pinned;
 use crate::http::fetch;
+use crate::issuer::Files;
 use crate::process::Process;
 use crate::{ports, wait};
 
@@ -219,6 +221,25 @@ static_resources:
         admin = address(admin),
         addr = address(addr),
         upstream = address(upstream),
+    )
+}
+
+/// A TLS context that shows the certificate `own`, takes TLS 1.3 alone, and verifies peers of `cluster.local` with Envoy's SPIFFE
+/// validator against the bundle in the file `authority`.
+pub fn spiffe_tls(own: &Files, authority: &Path) -> String {
+    format!(
+        r#"common_tls_context: {{
+          tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}},
+          tls_certificates: [{{certificate_chain: {{filename: "{}"}}, private_key: {{filename: "{}"}}}}],
+          validation_context: {{
+            custom_validator_config: {{
+              name: envoy.tls.cert_validator.spiffe,
+              typed_config: {{
+                "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig,
+                trust_domains: [{{name: cluster.local, trust_bundle: {{filename: "{}"}}}}]}}}}}}}}"#,
+        own.chain.display(),
+        own.key.display(),
+        authority.display()
     )
 }
 

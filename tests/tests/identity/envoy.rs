@@ -8,10 +8,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use mixer_identity::{Expected, SpiffeId, client_config};
 use mixer_tests::http::{Client, get};
-use mixer_tests::issuer::{Authority, Files, Issued};
+use mixer_tests::issuer::{Authority, Issued};
 use mixer_tests::mesh::{Documents, Mixer, ProxyConfig};
 use mixer_tests::ports;
-use mixer_tests::servers::Envoy;
+use mixer_tests::servers::{Envoy, address, spiffe_tls};
 use mixer_tests::service::Service;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -22,32 +22,6 @@ use crate::peers::{Server, ask, exchange};
 
 const OURS: &str = "/ns/shop/sa/ours";
 const ENVOYS: &str = "/ns/shop/sa/envoy";
-
-/// `envoy.tls.cert_validator.spiffe` with our authority, and the certificate that Envoy shows.
-fn tls(own: &Files, authority: &Path) -> String {
-    format!(
-        r#"common_tls_context: {{
-          tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}},
-          tls_certificates: [{{certificate_chain: {{filename: "{}"}}, private_key: {{filename: "{}"}}}}],
-          validation_context: {{
-            custom_validator_config: {{
-              name: envoy.tls.cert_validator.spiffe,
-              typed_config: {{
-                "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig,
-                trust_domains: [{{name: cluster.local, trust_bundle: {{filename: "{}"}}}}]}}}}}}}}"#,
-        own.chain.display(),
-        own.key.display(),
-        authority.display()
-    )
-}
-
-fn address(addr: SocketAddr) -> String {
-    format!(
-        "{{socket_address: {{address: {}, port_value: {}}}}}",
-        addr.ip(),
-        addr.port()
-    )
-}
 
 /// A listener that takes mutual TLS and answers 200 with `envoy`.
 fn terminating(name: &str, addr: SocketAddr, tls: &str) -> String {
@@ -136,7 +110,7 @@ async fn what_envoy_shows_us_is_judged_by_the_rules_in_both_directions() {
     let mut clusters = String::new();
     let mut faces = Vec::new();
     for case in &cases {
-        let tls = tls(&case.issued.write(folder.path(), case.name), &authority);
+        let tls = spiffe_tls(&case.issued.write(folder.path(), case.name), &authority);
         let face = ports::free();
         listeners += &terminating(case.name, face, &tls);
         clusters += &originating(case.name, server.addr, &tls);
@@ -193,7 +167,7 @@ async fn what_envoy_shows_us_is_judged_by_the_rules_in_both_directions() {
 async fn terminating_good(root: &Authority, authority: &Path, folder: &Path) -> Envoy {
     let own = root.issue(ENVOYS, |_| {}).write(folder, "own");
     let addr = ports::free();
-    let listener = terminating("good", addr, &tls(&own, authority));
+    let listener = terminating("good", addr, &spiffe_tls(&own, authority));
     Envoy::configured(addr, &format!("  listeners:\n{listener}"), None).await
 }
 
@@ -279,7 +253,7 @@ async fn a_proxy_of_ours_and_an_envoy_call_each_other() {
     let ours = ours.start().await;
 
     let own = root.issue(ENVOYS, |_| {}).write(folder.path(), "envoy");
-    let plain = tls(&own, &authority);
+    let plain = spiffe_tls(&own, &authority);
     let offering = |names: &str| {
         let alpn = format!("common_tls_context: {{ alpn_protocols: [{names}],");
         plain.replacen("common_tls_context: {", &alpn, 1)
