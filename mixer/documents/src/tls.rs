@@ -51,11 +51,10 @@ impl Tls {
 
     /// As documents write it.
     pub fn word(self) -> &'static str {
-        match self {
-            Tls::Strict => "strict",
-            Tls::Permissive => "permissive",
-            Tls::Disable => "disable",
-        }
+        Self::WORDS
+            .iter()
+            .find(|(_, tls)| *tls == self)
+            .map_or("", |(word, _)| word)
     }
 }
 
