@@ -157,12 +157,16 @@ impl Tls {
     /// Comes to an end when the authority that vouched for a caller is trusted no longer.
     async fn distrusts(&self, caller: &Peer, clock: &Clock) {
         let mut updates = self.source.updates();
-        while updates.changed().await {
+        loop {
+            // At once too: the bundle may have changed since the handshake began.
             if let Some(identity) = self.source.current()
                 && let Err(untrusted) = caller.still_trusted(identity.bundles(), clock.wall())
             {
                 tracing::info!(caller = %caller.id, "its connection is cut: {untrusted}");
                 return;
+            }
+            if !updates.changed().await {
+                break;
             }
         }
         std::future::pending().await
@@ -190,8 +194,9 @@ async fn secured(
     let caller = Arc::new(caller);
     grpc.caller = Some(caller.clone());
     tokio::select! {
-        () = answer(stream, grpc, drain) => {}
+        biased;
         () = tls.distrusts(&caller, &clock) => {}
+        () = answer(stream, grpc, drain) => {}
     }
 }
 
