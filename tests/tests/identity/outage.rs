@@ -18,8 +18,8 @@ use mixer_tests::{ports, wait};
 use crate::peers;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What is left of certificates that end while the test looks on: long enough to be given to all on a busy machine.
-const LEFT: Duration = Duration::from_secs(15);
+/// What is left of certificates that end while the test looks on: longer than anybody waits before asking the authority again.
+const LEFT: Duration = Duration::from_secs(45);
 const DOCUMENTS: &str = r#"
 mesh: { tls: strict, denials: { show: everyone } }
 ---
